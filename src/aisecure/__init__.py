@@ -1,0 +1,1 @@
+"""Security for AI applications: one guard after another around every call."""

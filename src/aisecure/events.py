@@ -1,0 +1,209 @@
+"""One record for everything that happens, and the one table of what can happen.
+
+Names of fields follow the OpenTelemetry semantic conventions where one exists (``gen_ai.*``); the rest are
+plain words. An event never holds prompt or answer text, a credential, or the text that a detector matched.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from aisecure.decisions import Finding
+
+__all__ = ["EVENT_TYPES", "EventType", "Result", "SecurityEvent", "Severity", "Usage", "uuid7"]
+
+
+class Severity(StrEnum):
+    """How loud an event is; the words of OCSF ``severity``."""
+
+    INFORMATIONAL = "informational"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Result(StrEnum):
+    """How the thing ended; the words of ECS ``event.outcome``."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One row of the table: what a type means and which ``detail`` fields it may carry."""
+
+    meaning: str
+    severity: Severity
+    details: frozenset[str] = frozenset()
+
+
+def _row(meaning: str, severity: Severity, *details: str) -> EventType:
+    return EventType(meaning, severity, frozenset(details))
+
+
+_INFO, _LOW, _MEDIUM, _HIGH = Severity.INFORMATIONAL, Severity.LOW, Severity.MEDIUM, Severity.HIGH
+
+#: Every event type there is. Adding a row here is the only way to add one.
+EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
+    # calls: exactly one of these ends every protected call
+    "call.allowed": _row("The call passed every guard and its output was delivered.", _INFO, "chunks", "would_deny"),
+    "call.denied": _row("A guard refused the call before it happened.", _MEDIUM, "guard", "would_deny"),
+    "call.blocked": _row("A guard withheld the output, or cut a stream.", _HIGH, "guard", "chunks", "would_deny"),
+    "call.failed": _row("The protected function raised.", _LOW, "error_type", "chunks", "would_deny"),
+    "call.cancelled": _row("The caller went away before the output was complete.", _LOW, "chunks", "would_deny"),
+    "call.unavailable": _row("A check could not run, so the call was refused.", _HIGH, "guard", "error_type", "chunks", "would_deny"),
+    # guards
+    "guard.would_deny": _row("A guard in shadow mode would have refused.", _MEDIUM, "guard"),
+    "guard.skipped": _row("A check could not run and on_unavailable let the call pass.", _HIGH, "guard", "error_type"),
+    # authentication
+    "authn.failed": _row("A credential was missing or not accepted.", _MEDIUM, "method", "key_id", "reason"),
+    "key.created": _row("An API key was issued.", _INFO, "key_id", "subject"),
+    "key.revoked": _row("An API key was revoked.", _MEDIUM, "key_id"),
+    # encryption
+    "keyring.created": _row("A key ring was generated.", _INFO, "key_id"),
+    "keyring.rotated": _row("A key ring has a new primary key.", _INFO, "key_id"),
+    # access
+    "policy.loaded": _row("A policy was loaded.", _INFO, "version", "rules"),
+    "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),
+    # quotas
+    "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
+    "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
+    # models
+    "model.drift": _row("A response named another model than the pinned one.", _HIGH, "pinned", "seen"),
+    # detection
+    "detect.finding": _row("A detector found something, outside of a call.", _MEDIUM, "count"),
+    # the shield itself
+    "shield.started": _row("A shield was built.", _INFO, "guards", "config_digest", "shadow"),
+    "config.reloaded": _row("A new configuration took effect.", _MEDIUM, "config_digest"),
+    "config.refused": _row("A new configuration was unusable; the last good one stays.", _HIGH, "reason"),
+    "notice.failed": _row("A subscriber of change notices raised.", _LOW, "topic", "error_type"),
+    # the log about itself
+    "log.genesis": _row("A log begins.", _INFO, "origin", "format"),
+    "log.recovered": _row("A torn or unindexed tail was repaired after a crash.", _HIGH, "bytes", "sha256", "adopted", "file"),
+    "log.rebuilt": _row("The head file was missing or damaged and was rebuilt from the segments.", _HIGH, "entries"),
+    "log.segment": _row("A log file was closed and the next one begun.", _INFO, "file", "bytes", "sha256", "first_seq", "last_seq"),
+    "log.oversize": _row("An event was larger than a line may be; its detail was replaced by a digest.", _MEDIUM, "bytes", "sha256", "event_type"),
+    "log.dropped": _row("Events could not be written.", _HIGH, "count", "first", "last"),
+    "log.failed": _row("The audit log could not be written.", Severity.CRITICAL, "error_type"),
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model call, as the provider reported them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+def uuid7(unix_seconds: float | None = None) -> str:
+    """Return a UUID version 7 (RFC 9562 section 5.7): ordered by time, 74 random bits.
+
+    Args:
+        unix_seconds: The time to encode; now when None.
+    """
+    milliseconds = int((time.time() if unix_seconds is None else unix_seconds) * 1000)
+    value = (milliseconds & ((1 << 48) - 1)) << 80 | int.from_bytes(os.urandom(10))
+    # Version 7 in bits 76-79, variant 10 in bits 62-63.
+    value = value & ~(0xF << 76) | (7 << 76)
+    text = f"{value & ~(3 << 62) | (2 << 62):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityEvent:
+    """What happened, to whom, on what, and how it ended; JSON-ready, free of content.
+
+    Attributes:
+        type: A key of `EVENT_TYPES`.
+        time: Seconds since the epoch, UTC.
+        id: UUID version 7.
+        result: `Result`.
+        principal: Id of who called.
+        tenant: Tenant of the principal.
+        action, resource: As in `Call`.
+        source: Client address.
+        request_id, conversation, trace: As in `Call`.
+        code: Code of the decision.
+        reasons: Reasons of the decision.
+        findings: What detectors saw, without text.
+        model: Model named by the response (``gen_ai.response.model``).
+        usage: Tokens of the call.
+        latency_ms: From entering the first guard to the end of the output.
+        detail: Further fields; only those that the type's row in `EVENT_TYPES` names.
+
+    Raises:
+        ValueError: For an unlisted type or detail; both are mistakes in the program.
+    """
+
+    type: str
+    time: float = field(default_factory=time.time)
+    id: str = ""
+    result: Result = Result.SUCCESS
+    principal: str = ""
+    tenant: str = ""
+    action: str = ""
+    resource: str = ""
+    source: str = ""
+    request_id: str = ""
+    conversation: str = ""
+    trace: str = ""
+    code: str = ""
+    reasons: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    model: str = ""
+    usage: Usage | None = None
+    latency_ms: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        row = EVENT_TYPES.get(self.type)
+        if row is None:
+            raise ValueError(f"unlisted event type {self.type!r}: add a row to EVENT_TYPES")
+        if self.detail and not row.details.issuperset(self.detail):
+            unlisted = sorted(set(self.detail) - row.details)
+            raise ValueError(f"event type {self.type!r} has no detail named {unlisted}: see EVENT_TYPES")
+        if not self.id:
+            object.__setattr__(self, "id", uuid7(self.time))
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of the event's type."""
+        return EVENT_TYPES[self.type].severity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as flat JSON-ready data; empty fields are left out."""
+        out: dict[str, Any] = {
+            "id": self.id,
+            "result": self.result.value,
+            "severity": EVENT_TYPES[self.type].severity.value,
+            "time": round(self.time, 6),
+            "type": self.type,
+        }
+        for name in ("principal", "tenant", "action", "resource", "source", "request_id", "conversation", "trace", "code"):  # fmt: skip
+            value = getattr(self, name)
+            if value:
+                out[name] = value
+        if self.reasons:
+            out["reasons"] = list(self.reasons)
+        if self.findings:
+            out["findings"] = [finding.to_dict() for finding in self.findings]
+        if self.model:
+            out["gen_ai.response.model"] = self.model
+        if self.usage is not None:
+            out["gen_ai.usage.input_tokens"] = self.usage.input_tokens
+            out["gen_ai.usage.output_tokens"] = self.usage.output_tokens
+        if self.latency_ms is not None:
+            out["latency_ms"] = round(self.latency_ms, 3)
+        if self.detail:
+            out["detail"] = dict(self.detail)
+        return out

@@ -33,8 +33,13 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    time = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
+    def time(self) -> float:
+        """Return seconds since the epoch, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return time.monotonic()
 
 
 @runtime_checkable

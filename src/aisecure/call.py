@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from typing import Any
 from aisecure.principal import Principal
 
 __all__ = ["Call", "Context", "Credential", "acting_as", "current_context"]
+
+
+_IDS = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Call:
         conversation: Identifier of the conversation, if there is one.
         trace: W3C ``traceparent`` value, if there is one.
         credential: What the caller showed; authentication guards consume it and set ``principal``.
+        id: Unique in this process and kept by every changed copy: the key for a guard's per-call state.
     """
 
     principal: Principal
@@ -71,6 +76,7 @@ class Call:
     conversation: str = ""
     trace: str = ""
     credential: Credential | None = field(default=None, repr=False)
+    id: str = field(default_factory=lambda: str(next(_IDS)), repr=False)
 
     def with_input(self, value: Any) -> Call:
         """Return the same call with another input."""

@@ -49,18 +49,27 @@ _ORIGINS: Mapping[str, Origin] = {
     "tool": "tool", "function": "tool", "document": "document",
 }  # fmt: skip
 
-#: Keys that carry structure in messages, parts, chunks and responses. They are skipped only inside
-#: objects that look like one of those, so that {"name": "Ada"} in a user's own JSON is still read.
-_STRUCTURE = frozenset({
-    "created", "event", "finish_reason", "id", "index", "logprobs", "model", "name", "object", "response_metadata",
-    "role", "service_tier", "status", "stop_reason", "system_fingerprint", "tool_call_id", "tool_use_id", "type",
-    "usage", "usage_metadata",
-})  # fmt: skip
+#: Keys that carry structure in messages, parts and responses. They are skipped only inside objects that
+#: look like one of those, so that {"id": "ada@example.org"} in a user's own JSON is still read.
+_STRUCTURE = frozenset(
+    {
+        "created", "finish_reason", "id", "index", "logprobs", "model", "object", "response_metadata", "role",
+        "service_tier", "stop_reason", "system_fingerprint", "tool_call_id", "tool_use_id", "type", "usage",
+        "usage_metadata",
+    }
+)  # fmt: skip
 
-#: Content parts without text; their data is left alone.
+#: In the chunks of a stream also these: a filter that holds back the end of a text must not cut them.
+_CHUNK_STRUCTURE = _STRUCTURE | {"event", "name", "status"}
+
+#: Content parts without text, and the keys of their payload, which is left alone.
 _BINARY_PARTS = frozenset(
     {"image", "image_url", "input_image", "input_audio", "audio", "file", "input_file", "video"}
 )
+_PAYLOAD = frozenset({"data", "file", "file_data", "image_url", "input_audio", "source", "url"})
+#: A pydantic model with one of these fields is an API object.
+_API_FIELDS = frozenset({"choices", "delta", "object", "role", "tool_call_id"})
+_NO_KEYS: frozenset[str] = frozenset()
 
 _PLAIN = frozenset({int, float, bool, type(None), complex})
 _NO_LABELS: frozenset[str] = frozenset()
@@ -69,13 +78,14 @@ _JSON = frozenset({"json"})
 Rewrite = Callable[[Part], str]
 
 
-def rewrite(value: Any, change: Rewrite, *, origin: Origin = "user") -> Any:
+def rewrite(value: Any, change: Rewrite, *, origin: Origin = "user", chunk: bool = False) -> Any:
     """Return the value with every text replaced by ``change(part)``; what is unchanged is shared, not copied.
 
     Args:
         value: Anything; see the module's text for what is understood.
         change: Called once for each text, in document order.
         origin: Who wrote the texts that no role speaks for.
+        chunk: The value is one piece of a stream; names and states of its envelope are then structure.
 
     Raises:
         InputRejected: The value is nested deeper than `MAX_DEPTH` (or is cyclic), or has more than
@@ -86,7 +96,7 @@ def rewrite(value: Any, change: Rewrite, *, origin: Origin = "user") -> Any:
     """
     if type(value) is str:
         return change(Part(value, "", origin))
-    return _Walk(change).visit(value, "", origin, 0)
+    return _Walk(change, _CHUNK_STRUCTURE if chunk else _STRUCTURE).visit(value, "", origin, 0)
 
 
 def texts(value: Any, *, origin: Origin = "user") -> Iterator[Part]:
@@ -108,10 +118,11 @@ def texts(value: Any, *, origin: Origin = "user") -> Iterator[Part]:
 class _Walk:
     """One walk over one value; counts what it visits."""
 
-    __slots__ = ("_change", "_nodes")
+    __slots__ = ("_change", "_nodes", "_structure")
 
-    def __init__(self, change: Rewrite) -> None:
+    def __init__(self, change: Rewrite, structure: frozenset[str]) -> None:
         self._change = change
+        self._structure = structure
         self._nodes = 0
 
     def visit(self, value: Any, path: str, origin: Origin, depth: int) -> Any:
@@ -151,33 +162,30 @@ class _Walk:
         return value if changed == text else type(value)(changed.encode("utf-8", "surrogatepass"))
 
     def _fields(
-        self, items: Mapping[str, Any], path: str, origin: Origin, depth: int, *, structured: bool
-    ) -> dict[str, Any]:
+        self, items: Mapping[Any, Any], path: str, origin: Origin, depth: int, skipped: frozenset[str]
+    ) -> dict[Any, Any]:
         """Return only the entries that changed."""
-        changed: dict[str, Any] = {}
+        changed: dict[Any, Any] = {}
         for key, value in items.items():
-            if structured and key in _STRUCTURE:
+            if key in skipped:
                 continue
             where = f"{path}/{_escape(key)}"
-            if structured and key == "arguments" and type(value) is str:
+            if skipped and key == "arguments" and type(value) is str:
                 new: Any = self._text(value, where, origin, _JSON)
             else:
                 new = self.visit(value, where, origin, depth + 1)
-            if new is not value and new != value:
+            if new is not value:
                 changed[key] = new
         return changed
 
     def _mapping(self, value: Mapping[Any, Any], path: str, origin: Origin, depth: int) -> Any:
-        if value.get("type") in _BINARY_PARTS:
-            return value
-        role = value.get("role")
-        structured = (
-            isinstance(role, str)
-            or "choices" in value
-            or "delta" in value
-            or isinstance(value.get("type"), str)
-        )
-        changed = self._fields(value, path, _origin(role, origin), depth, structured=structured)
+        role, kind = value.get("role"), value.get("type")
+        skipped = _NO_KEYS
+        if isinstance(kind, str) and kind in _BINARY_PARTS:
+            skipped = self._structure | _PAYLOAD
+        elif isinstance(role, str) or isinstance(kind, str) or "choices" in value or "delta" in value:
+            skipped = self._structure
+        changed = self._fields(value, path, _origin(role, origin), depth, skipped)
         return {**value, **changed} if changed else value
 
     def _sequence(self, value: Any, path: str, origin: Origin, depth: int) -> Any:
@@ -192,15 +200,15 @@ class _Walk:
         fields.update(getattr(value, "model_extra", None) or {})
         role = fields.get("role", fields.get("type"))
         # API objects have ids and roles beside their text; a user's own model is read whole.
-        structured = any(
-            name in fields for name in ("role", "choices", "delta", "object", "tool_call_id")
-        ) or (isinstance(fields.get("type"), str))
-        changed = self._fields(fields, path, _origin(role, origin), depth, structured=structured)
+        is_api = isinstance(fields.get("type"), str) or not _API_FIELDS.isdisjoint(fields)
+        changed = self._fields(
+            fields, path, _origin(role, origin), depth, self._structure if is_api else _NO_KEYS
+        )
         return value.model_copy(update=changed) if changed else value
 
     def _dataclass(self, value: Any, path: str, origin: Origin, depth: int) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-        changed = self._fields(fields, path, origin, depth, structured=False)
+        changed = self._fields(fields, path, origin, depth, _NO_KEYS)
         return dataclasses.replace(value, **changed) if changed else value
 
 

@@ -141,7 +141,8 @@ class Guard:
         Args: as for `Shield.protect`; the resource defaults to ``function:<qualified name>``.
         """
         # Here and not at the top: the flow needs this module's records, a guard needs the flow only when used alone.
-        from aisecure._flow import Plan, protect
+        from aisecure._flow import Plan
+        from aisecure._protect import protect
 
         plan = Plan.compile((self,), sinks=() if events is None else (events,), clock=clock)
         return protect(plan, resource, action=action, prompt=prompt)

@@ -1,0 +1,398 @@
+"""One call on its way through the guards, written once for synchronous and asynchronous code.
+
+A *flow* is a generator that yields `Effect`s (things to call) and is sent their results; `drive` runs it in
+plain code, `adrive` in a coroutine. Pure guards are called directly, so that they cost no yield.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from aisecure.call import Call
+from aisecure.decisions import Decision, Finding, Outcome
+from aisecure.errors import AISecureError, Denied, Unavailable, denied
+from aisecure.events import Result, SecurityEvent, Usage
+from aisecure.guard import Changed, Ending, Guard, Verdict
+from aisecure.ports import Clock, EventSink, SystemClock
+from aisecure.reply import read_reply
+
+__all__ = ["Effect", "Flow", "Passage", "Plan", "adrive", "decision_of", "drive"]
+
+T = TypeVar("T")
+
+#: Cancellation by name, so that neither asyncio nor trio is imported for it.
+_CANCELLED = frozenset({"Cancelled", "CancelledError"})
+
+
+class Effect(NamedTuple):
+    """Something a flow wants done: ``call(*args)``, or ``await acall(*args)`` where there is a choice."""
+
+    call: Callable[..., Any]
+    acall: Callable[..., Awaitable[Any]] | None
+    args: tuple[Any, ...] = ()
+
+
+Flow = Generator[Effect, Any, T]
+
+
+def drive(flow: Flow[T]) -> T:
+    """Run a flow to its end and return its result."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                result = effect.call(*effect.args)
+            except BaseException as err:  # noqa: BLE001  (handed to the flow, which raises what remains)
+                effect = flow.throw(err)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        # Without this a cancelled caller leaves the flow's own ``finally`` (settle, event) to the collector.
+        flow.close()
+
+
+async def adrive(flow: Flow[T]) -> T:
+    """Run a flow to its end in a coroutine and return its result."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                if effect.acall is None:
+                    result = effect.call(*effect.args)
+                else:
+                    result = await effect.acall(*effect.args)
+            except BaseException as err:  # noqa: BLE001  (as above; cancellation comes this way too)
+                effect = flow.throw(err)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        flow.close()
+
+
+class _Hook(NamedTuple):
+    guard: Guard
+    call: Callable[..., Verdict]
+    acall: Callable[..., Awaitable[Verdict]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Guards sorted by the hooks they have, once, so that a call meets only what concerns it."""
+
+    guards: tuple[Guard, ...]
+    identify: tuple[_Hook, ...]
+    before: tuple[_Hook, ...]
+    after: tuple[_Hook, ...]
+    stream: tuple[Guard, ...]
+    observe: tuple[Guard, ...]
+    settle: tuple[Guard, ...]
+    sinks: tuple[EventSink, ...]
+    clock: Clock
+
+    @classmethod
+    def compile(
+        cls, guards: Iterable[Guard], *, sinks: Iterable[EventSink] = (), clock: Clock | None = None
+    ) -> Plan:
+        """Return the plan for guards in the order in which calls meet them.
+
+        Raises:
+            TypeError: One of them is no `Guard`, or a sink cannot record.
+        """
+        guards, sinks = tuple(guards), tuple(sinks)
+        for guard in guards:
+            if not isinstance(guard, Guard):
+                raise TypeError(f"a guard is an instance of aisecure.guard.Guard, not {type(guard).__name__}")
+        for sink in sinks:
+            if not isinstance(sink, EventSink):
+                raise TypeError(f"an event sink has a method record(event); {type(sink).__name__} has none")
+
+        def having(name: str) -> tuple[Guard, ...]:
+            return tuple(
+                guard
+                for guard in guards
+                if getattr(type(guard), name) is not getattr(Guard, name)
+                or getattr(guard, f"a{name}", None) is not None
+            )
+
+        def hooks(name: str) -> tuple[_Hook, ...]:
+            return tuple(
+                _Hook(guard, getattr(guard, name), getattr(guard, f"a{name}", None)) for guard in having(name)
+            )
+
+        return cls(
+            guards,
+            hooks("identify"),
+            hooks("before"),
+            hooks("after"),
+            having("stream"),
+            having("observe"),
+            having("settle"),
+            sinks,
+            clock or SystemClock(),
+        )
+
+
+class Passage:
+    """One call's way through a plan: enter, leave (or stream), close; it ends in exactly one event.
+
+    Adapters that have no function to wrap use it directly::
+
+        passage = Passage(plan, call)
+        try:
+            call = drive(passage.enter())
+            ...
+            output = drive(passage.leave(output))
+        except BaseException as err:
+            passage.fail(err)
+            raise
+        finally:
+            passage.close()
+    """
+
+    __slots__ = (
+        "_closed", "_code", "_entered", "_error_type", "_findings", "_guard", "_let_in", "_reasons", "_started",
+        "_type", "_would_deny", "call", "chunks", "model", "plan", "usage",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, call: Call) -> None:
+        self.plan = plan
+        self.call = call
+        self.chunks: int | None = None
+        self.model = ""
+        self.usage: Usage | None = None
+        self._started = plan.clock.monotonic()
+        self._type = "call.cancelled"  # what a passage that nobody finished was
+        self._code = ""
+        self._reasons: tuple[str, ...] = ()
+        self._findings: list[Finding] = []
+        self._guard = ""
+        self._error_type = ""
+        self._would_deny: list[str] = []
+        self._let_in: list[Guard] = []
+        self._entered = False
+        self._closed = False
+
+    # -- the way in and out
+
+    def identify(self) -> Flow[Call]:
+        """Meet only the guards that say who is calling; `enter` begins with this."""
+        for hook in self.plan.identify:
+            yield from self._offer(hook)
+        return self.call
+
+    def enter(self) -> Flow[Call]:
+        """Meet the guards before the call; return the call as they changed it.
+
+        Raises:
+            Denied: A guard refused.
+            Unavailable: A guard could not run.
+        """
+        yield from self.identify()
+        for hook in self.plan.before:
+            yield from self._offer(hook)
+            self._let_in.append(hook.guard)
+        self._entered = True
+        return self.call
+
+    def leave(self, output: Any) -> Flow[Any]:
+        """Meet the guards after the call; return the output as they changed it.
+
+        Raises:
+            Denied: A guard withheld the output.
+            Unavailable: A guard could not run.
+        """
+        self.note_reply(output)
+        for hook in self.plan.after:
+            changed = yield from self._ask(hook, (self.call, output))
+            if changed is not None:
+                output = changed.value
+        self.succeed()
+        return output
+
+    def _offer(self, hook: _Hook) -> Flow[None]:
+        changed = yield from self._ask(hook, (self.call,))
+        if changed is not None:
+            if not isinstance(changed.value, Call):
+                raise self.broken(hook.guard, TypeError("a guard changed the call into something else"))
+            self.call = changed.value
+
+    def _ask(self, hook: _Hook, args: tuple[Any, ...]) -> Flow[Changed | None]:
+        """Ask one hook; return a change, or None to go on."""
+        guard = hook.guard
+        try:
+            verdict = hook.call(*args) if hook.acall is None else (yield Effect(hook.call, hook.acall, args))
+        except Denied as err:
+            verdict = decision_of(err)
+        except Exception as err:  # noqa: BLE001  (whatever it is, the check did not run)
+            self.skip_or_raise(guard, err)
+            return None
+        if verdict is None:
+            return None
+        if isinstance(verdict, Decision):
+            self.judge(guard, verdict)
+            return None
+        if isinstance(verdict, Changed):
+            self._findings += verdict.findings
+            return None if guard.shadow else verdict
+        raise self.broken(guard, TypeError("a hook returns a Decision, a Changed or None"))
+
+    def judge(self, guard: Guard, decision: Decision) -> None:
+        """Return if the decision lets the call go on; in shadow mode note what it would have done.
+
+        Raises:
+            Denied: The class that the decision's code names.
+        """
+        self._findings += decision.findings
+        if decision.outcome is Outcome.ALLOW:
+            return
+        if guard.shadow:
+            if guard.name not in self._would_deny:
+                self._would_deny.append(guard.name)
+                self._record("guard.would_deny", Result.UNKNOWN, {"guard": guard.name}, decision)
+            return
+        self._guard = guard.name
+        raise denied(decision)
+
+    def skip_or_raise(self, guard: Guard, err: Exception) -> None:
+        """Return, with an event, if the guard was told to let calls pass when it cannot run.
+
+        Raises:
+            Unavailable: It was not.
+        """
+        if guard.on_unavailable == "allow" or guard.shadow:
+            detail = {"guard": guard.name, "error_type": type(err).__name__}
+            self._record("guard.skipped", Result.FAILURE, detail)
+            return
+        raise self.broken(guard, err) from err
+
+    def broken(self, guard: Guard, err: Exception) -> Unavailable:
+        """Return the error for a guard that could not run, and remember which it was."""
+        self._guard = guard.name
+        self._error_type = type(err).__name__
+        if isinstance(err, Unavailable):
+            return err
+        # The text of a foreign exception may quote the input, so only its class is told.
+        return Unavailable(f"The check {guard.name!r} could not run ({type(err).__name__}).")
+
+    # -- how it ended
+
+    def note_reply(self, output: Any) -> None:
+        """Take model and usage from what the provider states."""
+        reply = read_reply(output)
+        if reply is not None:
+            self.model = reply.model or self.model
+            self.usage = reply.usage or self.usage
+
+    def note_findings(self, findings: Iterable[Finding]) -> None:
+        """Add findings to the event."""
+        self._findings += findings
+
+    def succeed(self) -> None:
+        """Say that the output was delivered."""
+        self._type, self._code = "call.allowed", "ok"
+
+    def fail(self, err: BaseException) -> None:
+        """Say what ended the call: a guard, the protected function, or a caller who went away."""
+        if isinstance(err, AISecureError):
+            self._code = err.code
+        if isinstance(err, GeneratorExit) or type(err).__name__ in _CANCELLED:
+            self._type = "call.cancelled"
+        elif not self._guard:  # no guard of this plan spoke, so it came from the function
+            self._type, self._error_type = "call.failed", type(err).__name__
+        elif isinstance(err, Denied):
+            self._type = "call.blocked" if self._entered else "call.denied"
+            self._reasons = err.decision.reasons if err.decision else (err.detail,)
+        else:
+            self._type = "call.unavailable"
+
+    def close(self) -> None:
+        """Settle and record, once; later calls do nothing.
+
+        Raises:
+            Unavailable: The event could not be recorded, and no other error is on its way.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        ending = Ending(self._type, self.usage, self.model)
+        for guard in self.plan.settle:
+            if guard in self._let_in or type(guard).before is Guard.before:
+                try:
+                    guard.settle(self.call, ending)
+                except Exception as err:  # noqa: BLE001  (the others must still settle, and the event be written)
+                    detail = {"guard": guard.name, "error_type": type(err).__name__}
+                    self._record("guard.skipped", Result.FAILURE, detail)
+        result = Result.SUCCESS if self._type == "call.allowed" else Result.FAILURE
+        detail = {}
+        if self._guard:
+            detail["guard"] = self._guard
+        if self._error_type:
+            detail["error_type"] = self._error_type
+        if self.chunks is not None:
+            detail["chunks"] = self.chunks
+        if self._would_deny:
+            detail["would_deny"] = list(self._would_deny)
+        latency = (self.plan.clock.monotonic() - self._started) * 1000
+        self._record(self._type, result, detail, latency_ms=latency, findings=tuple(self._findings))
+
+    def refuse_at_door(self, err: AISecureError) -> None:
+        """Record that a caller was turned away before any call was made; nothing is settled.
+
+        Raises:
+            Unavailable: The event could not be recorded.
+        """
+        self._closed = True
+        self._code = err.code
+        self._reasons = err.decision.reasons if isinstance(err, Denied) and err.decision else (err.detail,)
+        credential = self.call.credential
+        detail = {"method": credential.scheme} if credential else {}
+        self._record("authn.failed", Result.FAILURE, detail)
+
+    def _record(
+        self,
+        type_: str,
+        result: Result,
+        detail: dict[str, Any],
+        decision: Decision | None = None,
+        *,
+        latency_ms: float | None = None,
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
+        if not self.plan.sinks:
+            return
+        call = self.call
+        event = SecurityEvent(
+            type=type_,
+            time=self.plan.clock.time(),
+            result=result,
+            principal=call.principal.id,
+            tenant=call.principal.tenant,
+            action=call.action,
+            resource=call.resource,
+            source=call.source,
+            request_id=call.request_id,
+            conversation=call.conversation,
+            trace=call.trace,
+            code=decision.code if decision else self._code,
+            reasons=decision.reasons if decision else self._reasons,
+            findings=decision.findings if decision else findings,
+            model=self.model,
+            usage=self.usage,
+            latency_ms=latency_ms,
+            detail=detail,
+        )
+        for sink in self.plan.sinks:
+            sink.record(event)
+
+
+def decision_of(err: Denied) -> Decision:
+    """Return the decision behind an error, made up from its text when a guard raised directly."""
+    if err.decision is not None:
+        return err.decision
+    return Decision(Outcome.DENY, err.code, (err.detail,), (), err.retry_after)

@@ -1,0 +1,271 @@
+"""The one decorator: the same guards round ``def``, ``async def``, generators and async generators."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import string
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import Any, NamedTuple, TypeVar, cast
+
+from aisecure._flow import Effect, Flow, Passage, Plan, adrive, drive
+from aisecure._stream import astream, is_stream, stream
+from aisecure.call import Call, current_context
+from aisecure.errors import Misconfigured
+
+__all__ = ["protect"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Parameter names that are taken for the prompt when none is named and there are several parameters.
+PROMPT_NAMES = ("prompt", "messages", "input", "question", "query", "text")
+
+
+def protect(
+    plan: Callable[[], Plan] | Plan, resource: str | None, *, action: str, prompt: str | None
+) -> Callable[[F], F]:
+    """Return the decorator behind `Shield.protect` and every guard used alone.
+
+    Args:
+        plan: The guards, or what returns them for each call (so that a reload takes effect).
+        resource: What is protected; ``{name}`` is replaced by the argument of that name. None names the function.
+        action: What is done with it.
+        prompt: Name of the parameter that is the input.
+    """
+
+    def current() -> Plan:
+        return plan if isinstance(plan, Plan) else plan()
+
+    def decorate(function: F) -> F:
+        if not callable(function):
+            raise TypeError("protect decorates a function")
+        binding = _Binding.of(function, resource, prompt)
+
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passage:
+            # Here, when the function is called, and not when a generator is first read: the caller may be gone by then.
+            context = current_context()
+            return Passage(
+                current(),
+                Call(
+                    context.principal,
+                    action,
+                    binding.resource_of(args, kwargs),
+                    binding.input_of(args, kwargs),
+                    context.source,
+                    context.request_id,
+                    context.conversation,
+                    context.trace,
+                ),
+            )
+
+        def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+            return _async_generator(begin(args, kwargs), function, binding, args, kwargs)
+
+        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, None]:
+            return _generator(begin(args, kwargs), function, binding, args, kwargs)
+
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            passage = begin(args, kwargs)
+            output = await adrive(_whole(passage, function, binding, args, kwargs))
+            return await _aopened(passage, output) if is_stream(output) else output
+
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            passage = begin(args, kwargs)
+            output = drive(_whole(passage, function, binding, args, kwargs))
+            if inspect.isawaitable(output):  # a lambda or partial round an asynchronous function
+                return _awaited(passage, output)
+            return _opened(passage, output) if is_stream(output) else output
+
+        wrapper: Callable[..., Any] = plain
+        if inspect.isasyncgenfunction(function):
+            wrapper = async_generator
+        elif inspect.isgeneratorfunction(function):
+            wrapper = generator
+        elif inspect.iscoroutinefunction(function):
+            wrapper = coroutine
+        return cast("F", functools.wraps(function)(wrapper))
+
+    return decorate
+
+
+def _whole(
+    passage: Passage,
+    function: Callable[..., Any],
+    binding: _Binding,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Flow[Any]:
+    """Enter, call, leave. A streamed output is returned as it is, with the passage still open."""
+    handed_over = False
+    try:
+        call = yield from passage.enter()
+        args, kwargs = binding.with_input(args, kwargs, call.input)
+        output = yield Effect(
+            functools.partial(function, *args, **kwargs), functools.partial(function, *args, **kwargs)
+        )
+        if is_stream(output) or inspect.isawaitable(output):
+            handed_over = True
+            return output
+        return (yield from passage.leave(output))
+    except BaseException as err:
+        passage.fail(err)
+        raise
+    finally:
+        if not handed_over:
+            passage.close()
+
+
+def _opened(passage: Passage, source: Any) -> Any:
+    return stream(passage, source) if hasattr(type(source), "__next__") else _late(passage, source)
+
+
+async def _aopened(passage: Passage, source: Any) -> Any:
+    return stream(passage, source) if hasattr(type(source), "__next__") else await astream(passage, source)
+
+
+async def _awaited(passage: Passage, output: Awaitable[Any]) -> Any:
+    """The rest of a call whose plain function returned something to await."""
+    handed_over = False
+    try:
+        result = await output
+        if is_stream(result):
+            handed_over = True
+            return await _aopened(passage, result)
+        return await adrive(passage.leave(result))
+    except BaseException as err:
+        passage.fail(err)
+        raise
+    finally:
+        if not handed_over:
+            passage.close()
+
+
+async def _late(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+    """An asynchronous stream that plain code returned: nothing here can wait, so its guard starts when it is read."""
+    chunks = await astream(passage, source)
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        await chunks.aclose()
+
+
+def _generator(
+    passage: Passage, function: Callable[..., Iterator[Any]], binding: _Binding, args: Any, kwargs: Any
+) -> Generator[Any, Any, None]:
+    source = drive(_open(passage, function, binding, args, kwargs))
+    chunks = stream(passage, source)
+    try:
+        yield from chunks
+    finally:
+        chunks.close()
+
+
+async def _async_generator(
+    passage: Passage, function: Callable[..., AsyncIterator[Any]], binding: _Binding, args: Any, kwargs: Any
+) -> AsyncGenerator[Any, None]:
+    source = await adrive(_open(passage, function, binding, args, kwargs))
+    chunks = await astream(passage, source)
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        # The loop above does not close it when the reader goes away, and its ``finally`` settles the call.
+        await chunks.aclose()
+
+
+def _open(
+    passage: Passage, function: Callable[..., Any], binding: _Binding, args: Any, kwargs: Any
+) -> Flow[Any]:
+    """Enter, then open the source; a refusal ends the passage here."""
+    try:
+        call = yield from passage.enter()
+        args, kwargs = binding.with_input(args, kwargs, call.input)
+        return function(*args, **kwargs)
+    except BaseException as err:
+        passage.fail(err)
+        passage.close()
+        raise
+
+
+class _Parameter(NamedTuple):
+    name: str
+    position: int | None  # None: keyword only
+    default: Any
+
+    def get(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.name in kwargs:
+            return kwargs[self.name]
+        if self.position is not None and self.position < len(args):
+            return args[self.position]
+        return self.default
+
+
+class _Binding(NamedTuple):
+    """How a call's arguments become resource and input; worked out once, at decoration."""
+
+    literal: str
+    pieces: tuple[tuple[str, _Parameter | None], ...]
+    prompt: _Parameter | None
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], resource: str | None, prompt: str | None) -> _Binding:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        parameters: dict[str, _Parameter] = {}
+        for index, parameter in enumerate(inspect.signature(function).parameters.values()):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            default = None if parameter.default is parameter.empty else parameter.default
+            position = None if parameter.kind is parameter.KEYWORD_ONLY else index
+            parameters[parameter.name] = _Parameter(parameter.name, position, default)
+        template = f"function:{name}".replace("{", "").replace("}", "") if resource is None else resource
+        pieces = []
+        for text, field, _, _ in string.Formatter().parse(template):
+            if field is not None and field not in parameters:
+                raise Misconfigured(
+                    f"{name}: resource {template!r} names no parameter {field!r}", code="config.resource"
+                )
+            pieces.append((text, None if field is None else parameters[field]))
+        chosen = _choose(name, parameters, prompt)
+        literal = template if all(parameter is None for _, parameter in pieces) else ""
+        return cls(literal, tuple(pieces), chosen)
+
+    def resource_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        if self.literal:
+            return self.literal
+        return "".join(
+            text if parameter is None else f"{text}{parameter.get(args, kwargs)}"
+            for text, parameter in self.pieces
+        )
+
+    def input_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return None if self.prompt is None else self.prompt.get(args, kwargs)
+
+    def with_input(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with the prompt replaced by the value the guards let through."""
+        prompt = self.prompt
+        if prompt is None or value is prompt.get(args, kwargs):
+            return args, kwargs
+        if prompt.position is None or prompt.name in kwargs or prompt.position >= len(args):
+            return args, {**kwargs, prompt.name: value}
+        return (*args[: prompt.position], value, *args[prompt.position + 1 :]), kwargs
+
+
+def _choose(name: str, parameters: dict[str, _Parameter], prompt: str | None) -> _Parameter | None:
+    if prompt is not None:
+        if prompt not in parameters:
+            raise Misconfigured(f"{name}: prompt={prompt!r} names no parameter", code="config.prompt")
+        return parameters[prompt]
+    own = [parameter for parameter in parameters.values() if parameter.name not in ("self", "cls")]
+    if len(own) <= 1:
+        return own[0] if own else None
+    for candidate in PROMPT_NAMES:
+        if candidate in parameters:
+            return parameters[candidate]
+    raise Misconfigured(
+        f"{name}: several parameters and none is called {', '.join(PROMPT_NAMES)}; say which is the prompt: "
+        f'prompt="{own[0].name}"',
+        code="config.prompt",
+    )

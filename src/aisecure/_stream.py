@@ -1,0 +1,235 @@
+"""Streams on their way out: text filters over chunks of any shape, with one gate and two short drivers."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from aisecure._flow import Passage, decision_of
+from aisecure.content import Part, rewrite
+from aisecure.errors import Denied
+from aisecure.guard import Guard
+from aisecure.ports import TextFilter
+
+__all__ = ["Gate", "astream", "is_stream", "stream"]
+
+
+def is_stream(output: Any) -> bool:
+    """Whether an output is to be guarded chunk by chunk: an iterator, sync or async, that is not a file."""
+    kind = type(output)
+    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and not hasattr(kind, "read")
+
+
+class Gate:
+    """What stands between a source of chunks and its reader; it does no I/O.
+
+    Each text inside the chunks (each choice, each tool call) has its own chain of filters, named by its path.
+    """
+
+    __slots__ = ("_chains", "_decoder", "_guards", "_last", "_observers", "_passage", "transparent")
+
+    def __init__(self, passage: Passage) -> None:
+        plan = passage.plan
+        self._passage = passage
+        self._observers = plan.observe
+        self._guards = plan.stream
+        self._chains: dict[str, list[tuple[Guard, TextFilter]]] = {}
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._last: dict[str, Any] = {}
+        # Asked once here: a plan whose guards want nothing from this call costs nothing per chunk.
+        first = self._chain()
+        if first:
+            self._chains[""] = first
+        else:
+            self._guards = ()
+        self.transparent = not self._guards and not self._observers
+        passage.chunks = 0
+
+    def count(self, chunk: Any) -> None:
+        """Take note of a chunk that no guard looks at."""
+        self._passage.chunks += 1  # type: ignore[operator]
+        if type(chunk) is not str and type(chunk) is not bytes:
+            self._passage.note_reply(chunk)
+
+    def feed(self, chunk: Any) -> Iterable[Any]:
+        """Take a chunk from the source; return what may go on to the reader.
+
+        Raises:
+            Denied: The stream must end here.
+            Unavailable: A guard could not run.
+        """
+        self.count(chunk)
+        kind = type(chunk)
+        for guard in self._observers:
+            self._observe(guard, chunk)
+        if not self._guards:
+            return (chunk,)
+        if kind is str:
+            text = self._push("", chunk)
+            return (text,) if text else ()
+        if kind is bytes:
+            # Bytes that are no UTF-8 go through unchanged, also when a character is cut by a chunk's edge.
+            if self._decoder is None:
+                self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+            text = self._push("", self._decoder.decode(chunk))
+            return (text.encode("utf-8", "surrogateescape"),) if text else ()
+        return (self._rewrite(chunk),)
+
+    def finish(self) -> Iterable[Any]:
+        """Say that the source ended; return what was held back.
+
+        Raises:
+            Denied: What was held back must not go out.
+            Unavailable: A guard could not run.
+        """
+        if self._decoder is not None:
+            rest = self._push("", self._decoder.decode(b"", True)) + self._flush("")
+            return (rest.encode("utf-8", "surrogateescape"),) if rest else ()
+        out: list[Any] = []
+        for path in self._chains:
+            rest = self._flush(path)
+            if rest:
+                template = self._last.get(path)
+                out.append(rest if template is None else _only(template, path, rest))
+        return out
+
+    def note_findings(self) -> None:
+        """Hand the filters' findings to the passage; call once, however the stream ended."""
+        for path, chain in self._chains.items():
+            for _, text_filter in chain:
+                self._passage.note_findings(replace(finding, path=path) for finding in text_filter.findings)
+
+    def _observe(self, guard: Guard, chunk: Any) -> None:
+        try:
+            decision = guard.observe(self._passage.call, chunk)
+        except Denied as err:
+            decision = decision_of(err)
+        except Exception as err:  # noqa: BLE001  (whatever it is, the check did not run)
+            self._passage.skip_or_raise(guard, err)
+            return
+        if decision is not None:
+            self._passage.judge(guard, decision)
+
+    def _rewrite(self, chunk: Any) -> Any:
+        def change(part: Part) -> str:
+            self._last[part.path] = chunk
+            return self._push(part.path, part.text)
+
+        return rewrite(chunk, change, origin="model", chunk=True)
+
+    def _push(self, path: str, text: str) -> str:
+        chain = self._chains.get(path)
+        if chain is None:
+            chain = self._chains[path] = self._chain()
+        for guard, text_filter in chain:
+            text = self._run(guard, text_filter.feed, text)
+        return text
+
+    def _flush(self, path: str) -> str:
+        rest = ""
+        for guard, text_filter in self._chains.get(path, ()):
+            rest = (self._run(guard, text_filter.feed, rest) if rest else "") + self._run(
+                guard, text_filter.finish
+            )
+        return rest
+
+    def _chain(self) -> list[tuple[Guard, TextFilter]]:
+        call = self._passage.call
+        return [(guard, f) for guard in self._guards if (f := guard.stream(call)) is not None]
+
+    def _run(self, guard: Guard, step: Callable[..., str], *args: str) -> str:
+        """Run one step of a filter; a filter in shadow mode sees the text and changes nothing."""
+        unchanged = args[0] if args else ""
+        try:
+            text = step(*args)
+        except Denied as err:
+            self._passage.judge(guard, decision_of(err))
+            return unchanged
+        except Exception as err:
+            # Blocks whatever on_unavailable says: what the filter held back is lost with it.
+            if guard.shadow:
+                return unchanged
+            raise self._passage.broken(guard, err) from err
+        return unchanged if guard.shadow else text
+
+
+def _only(template: Any, path: str, text: str) -> Any:
+    """Return a copy of a chunk in which one text is replaced and every other is empty."""
+    return rewrite(template, lambda part: text if part.path == path else "", origin="model", chunk=True)
+
+
+def stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None]:
+    """Return a generator of the guarded chunks of a source that has been opened already.
+
+    It is started up to its first chunk, so that closing or dropping it unread still settles and records.
+    """
+    chunks = _stream(passage, source)
+    next(chunks)
+    return chunks
+
+
+def _stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None]:
+    gate = None
+    try:
+        gate = Gate(passage)
+        yield None
+        if gate.transparent:
+            for chunk in source:
+                gate.count(chunk)
+                yield chunk
+        else:
+            for chunk in source:
+                for out in gate.feed(chunk):
+                    yield out
+        for out in gate.finish():
+            yield out
+        passage.succeed()
+    except BaseException as err:
+        passage.fail(err)
+        raise
+    finally:
+        try:
+            if hasattr(source, "close"):
+                source.close()
+        finally:
+            if gate is not None:
+                gate.note_findings()
+            passage.close()
+
+
+async def astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
+    """Return an asynchronous generator of the guarded chunks, started as in `stream`."""
+    chunks = _astream(passage, source)
+    await anext(chunks)
+    return chunks
+
+
+async def _astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
+    gate = None
+    try:
+        gate = Gate(passage)
+        yield None
+        if gate.transparent:
+            async for chunk in source:
+                gate.count(chunk)
+                yield chunk
+        else:
+            async for chunk in source:
+                for out in gate.feed(chunk):
+                    yield out
+        for out in gate.finish():
+            yield out
+        passage.succeed()
+    except BaseException as err:
+        passage.fail(err)
+        raise
+    finally:
+        try:
+            if hasattr(source, "aclose"):
+                await source.aclose()
+        finally:
+            if gate is not None:
+                gate.note_findings()
+            passage.close()

@@ -119,13 +119,15 @@ def _section(source: str, name: str, table: Any) -> _Section:
 
     if not isinstance(table, dict):
         raise Misconfigured(f"{source}: {name}: is a section; write [{name}] and its keys below")
-    own = {key: value for key, value in table.items() if key not in _EVERY}
+    # A part has no guards to shadow; what follows when it is unavailable is among its own settings.
+    common = ("enabled",) if name in _PARTS else _EVERY
+    own = {key: value for key, value in table.items() if key not in common}
     enabled, shadow = table.get("enabled", True), table.get("shadow", False)
     on_unavailable = table.get("on_unavailable", "deny")
     for key, value in (("enabled", enabled), ("shadow", shadow)):
-        if not isinstance(value, bool):
+        if key in common and not isinstance(value, bool):
             raise Misconfigured(f"{source}: [{name}] {key}: is true or false")
-    if on_unavailable not in ("deny", "allow"):
+    if "on_unavailable" in common and on_unavailable not in ("deny", "allow"):
         raise Misconfigured(f'{source}: [{name}] on_unavailable: is "deny" or "allow"')
     model = _module(name).Settings
     try:
@@ -134,7 +136,7 @@ def _section(source: str, name: str, table: Any) -> _Section:
         first = err.errors(include_input=False, include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            near = get_close_matches(key, [*model.model_fields, *_EVERY], 1)
+            near = get_close_matches(key, [*model.model_fields, *common], 1)
             hint = (
                 f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(model.model_fields))}"
             )

@@ -196,7 +196,8 @@ class Passage:
         yield from self.identify()
         for hook in self.plan.before:
             yield from self._offer(hook)
-            self._let_in.append(hook.guard)
+            if hook.guard.applies(self.call.resource):
+                self._let_in.append(hook.guard)
         self._entered = True
         return self.call
 
@@ -209,6 +210,8 @@ class Passage:
         """
         self.note_reply(output)
         for hook in self.plan.after:
+            if not hook.guard.applies(self.call.resource):
+                continue
             changed = yield from self._ask(hook, (self.call, output))
             if changed is not None:
                 output = changed.value
@@ -216,6 +219,8 @@ class Passage:
         return output
 
     def _offer(self, hook: _Hook) -> Flow[None]:
+        if not hook.guard.applies(self.call.resource):
+            return
         changed = yield from self._ask(hook, (self.call,))
         if changed is not None:
             if not isinstance(changed.value, Call):
@@ -322,7 +327,9 @@ class Passage:
         self._closed = True
         ending = Ending(self._type, self.usage, self.model)
         for guard in self.plan.settle:
-            if guard in self._let_in or type(guard).before is Guard.before:
+            if guard in self._let_in or (
+                type(guard).before is Guard.before and guard.applies(self.call.resource)
+            ):
                 try:
                     guard.settle(self.call, ending)
                 except Exception as err:  # noqa: BLE001  (the others must still settle, and the event be written)

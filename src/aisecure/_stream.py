@@ -33,8 +33,9 @@ class Gate:
     def __init__(self, passage: Passage) -> None:
         plan = passage.plan
         self._passage = passage
-        self._observers = plan.observe
-        self._guards = plan.stream
+        resource = passage.call.resource
+        self._observers = tuple(guard for guard in plan.observe if guard.applies(resource))
+        self._guards = tuple(guard for guard in plan.stream if guard.applies(resource))
         self._chains: dict[str, list[tuple[Guard, TextFilter]]] = {}
         self._decoder: codecs.IncrementalDecoder | None = None
         self._last: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """From one TOML file to guards: the table of concerns, and the assembly of a shield from it.
 
-A section of the file is named for its concern and read by that concern's ``Settings``. Three keys belong to
-every section that makes guards: ``enabled``, ``shadow`` and ``on_unavailable``. Installed packages add
+A section of the file is named for its concern and read by that concern's ``Settings``. Four keys belong to
+every section that makes guards: ``enabled``, ``on``, ``shadow`` and ``on_unavailable``. Installed packages add
 sections of their own through the entry point group ``aisecure.guards``.
 """
 
@@ -38,7 +38,7 @@ _PARTS = {"audit": "open_log", "encryption": "open_cipher"}
 GROUP = "aisecure.guards"
 
 _TOP = ("data_dir",)
-_EVERY = ("enabled", "shadow", "on_unavailable")
+_EVERY = ("enabled", "on", "shadow", "on_unavailable")
 
 
 class _Section(NamedTuple):
@@ -46,6 +46,7 @@ class _Section(NamedTuple):
 
     settings: Any
     enabled: bool
+    on: tuple[str, ...] | None
     shadow: bool
     on_unavailable: str
 
@@ -127,6 +128,13 @@ def _section(source: str, name: str, table: Any) -> _Section:
     for key, value in (("enabled", enabled), ("shadow", shadow)):
         if key in common and not isinstance(value, bool):
             raise Misconfigured(f"{source}: [{name}] {key}: is true or false")
+    patterns = table.get("on") if "on" in common else None
+    if isinstance(patterns, str):
+        patterns = [patterns]
+    if patterns is not None and not (
+        isinstance(patterns, list) and all(isinstance(p, str) for p in patterns)
+    ):
+        raise Misconfigured(f'{source}: [{name}] on: is a pattern or a list of them, such as on = "model:*"')
     if "on_unavailable" in common and on_unavailable not in ("deny", "allow"):
         raise Misconfigured(f'{source}: [{name}] on_unavailable: is "deny" or "allow"')
     model = _module(name).Settings
@@ -145,7 +153,7 @@ def _section(source: str, name: str, table: Any) -> _Section:
             ) from None
         # ``from None``: pydantic's own text quotes the value, which may be a password.
         raise Misconfigured(f"{source}: [{name}] {key}: {first['msg']}") from None
-    return _Section(settings, enabled, shadow, on_unavailable)
+    return _Section(settings, enabled, None if patterns is None else tuple(patterns), shadow, on_unavailable)
 
 
 @cache
@@ -213,6 +221,8 @@ class Assembly:
             guards = tuple(_module(name).build(section.settings, ports))
             for guard in guards:
                 guard.shadow = guard.shadow or section.shadow
+                if section.on is not None:
+                    guard.on = section.on
                 if section.on_unavailable == "allow":
                     guard.on_unavailable = "allow"
             built[name] = guards

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aisecure.decisions import Decision, Finding
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from aisecure.ports import Clock, EventSink, TextFilter
 
 __all__ = ["Changed", "Ending", "Guard", "Verdict"]
+
+_EVERYTHING = ("*",)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,6 +76,7 @@ class Guard:
 
     Args:
         name: Shown in events; the class says what it is by default.
+        on: Resources the guard concerns itself with, as shell patterns: ``model:*``, or several of them.
         shadow: Decide and record ``would_deny``, but change and refuse nothing.
         on_unavailable: What follows when the check cannot run. A stream filter that fails always
             blocks, since nobody can tell what it held back.
@@ -84,6 +88,7 @@ class Guard:
         self,
         *,
         name: str | None = None,
+        on: str | Collection[str] = "*",
         shadow: bool = False,
         on_unavailable: Literal["deny", "allow"] = "deny",
     ) -> None:
@@ -91,8 +96,13 @@ class Guard:
             raise ValueError("on_unavailable is 'deny' or 'allow'")
         if name is not None:
             self.name = name
+        self.on = (on,) if isinstance(on, str) else tuple(on)
         self.shadow = shadow
         self.on_unavailable = on_unavailable
+
+    def applies(self, resource: str) -> bool:
+        """Whether the guard concerns itself with a resource."""
+        return self.on == _EVERYTHING or any(fnmatchcase(resource, pattern) for pattern in self.on)
 
     def identify(self, call: Call) -> Verdict:
         """Establish who is calling."""

@@ -183,7 +183,8 @@ class Passage:
     def identify(self) -> Flow[Call]:
         """Meet only the guards that say who is calling; `enter` begins with this."""
         for hook in self.plan.identify:
-            yield from self._offer(hook)
+            if hook.guard.applies(self.call.resource):
+                yield from self._offer(hook)
         return self.call
 
     def enter(self) -> Flow[Call]:
@@ -195,8 +196,8 @@ class Passage:
         """
         yield from self.identify()
         for hook in self.plan.before:
-            yield from self._offer(hook)
             if hook.guard.applies(self.call.resource):
+                yield from self._offer(hook)
                 self._let_in.append(hook.guard)
         self._entered = True
         return self.call
@@ -210,17 +211,14 @@ class Passage:
         """
         self.note_reply(output)
         for hook in self.plan.after:
-            if not hook.guard.applies(self.call.resource):
-                continue
-            changed = yield from self._ask(hook, (self.call, output))
-            if changed is not None:
-                output = changed.value
+            if hook.guard.applies(self.call.resource):
+                changed = yield from self._ask(hook, (self.call, output))
+                if changed is not None:
+                    output = changed.value
         self.succeed()
         return output
 
     def _offer(self, hook: _Hook) -> Flow[None]:
-        if not hook.guard.applies(self.call.resource):
-            return
         changed = yield from self._ask(hook, (self.call,))
         if changed is not None:
             if not isinstance(changed.value, Call):

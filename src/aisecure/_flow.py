@@ -331,10 +331,10 @@ class Passage:
                 try:
                     guard.settle(self.call, ending)
                 except Exception as err:  # noqa: BLE001  (the others must still settle, and the event be written)
-                    detail = {"guard": guard.name, "error_type": type(err).__name__}
-                    self._record("guard.skipped", Result.FAILURE, detail)
+                    skipped = {"guard": guard.name, "error_type": type(err).__name__}
+                    self._record("guard.skipped", Result.FAILURE, skipped)
         result = Result.SUCCESS if self._type == "call.allowed" else Result.FAILURE
-        detail = {}
+        detail: dict[str, Any] = {}
         if self._guard:
             detail["guard"] = self._guard
         if self._error_type:

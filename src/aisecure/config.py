@@ -25,14 +25,14 @@ from aisecure.notices import StoredNotices
 from aisecure.ports import EventSink, Ports, SystemClock, discard
 from aisecure.storage import Storage, private_folder
 
-__all__ = ["CONCERNS", "GROUP", "Assembly", "Config", "load"]
+__all__ = ["CONCERNS", "GROUP", "PARTS", "Assembly", "Config", "load"]
 
 #: Concerns that make guards, in the order in which a call meets them: who, may they, how often, which
 #: model, and only then what is in it.
 CONCERNS = ("authn", "access", "quotas", "models", "detect", "sanitize")
 
 #: Concerns that make a part instead of guards, and the function of theirs that opens it.
-_PARTS = {"audit": "open_log", "encryption": "open_cipher"}
+PARTS = {"audit": "open_log", "encryption": "open_cipher"}
 
 #: Entry point group through which others add concerns; the entry point is a module with ``Settings`` and ``build``.
 GROUP = "aisecure.guards"
@@ -102,7 +102,7 @@ def load(path: Path) -> Config:
 
 
 def _sections(source: str, data: dict[str, Any]) -> dict[str, _Section]:
-    known = {*_PARTS, *CONCERNS, *_others()}
+    known = {*PARTS, *CONCERNS, *_others()}
     for name in data:
         if name not in known:
             near = get_close_matches(name, [*known, *_TOP], 1)
@@ -111,7 +111,7 @@ def _sections(source: str, data: dict[str, Any]) -> dict[str, _Section]:
     # A section of an installed package counts only when it is written; ours have defaults.
     return {
         name: _section(source, name, data.get(name, {}))
-        for name in (*_PARTS, *CONCERNS, *(other for other in _others() if other in data))
+        for name in (*PARTS, *CONCERNS, *(other for other in _others() if other in data))
     }
 
 
@@ -121,7 +121,7 @@ def _section(source: str, name: str, table: Any) -> _Section:
     if not isinstance(table, dict):
         raise Misconfigured(f"{source}: {name}: is a section; write [{name}] and its keys below")
     # A part has no guards to shadow; what follows when it is unavailable is among its own settings.
-    common = ("enabled",) if name in _PARTS else _EVERY
+    common = ("enabled",) if name in PARTS else _EVERY
     own = {key: value for key, value in table.items() if key not in common}
     enabled, shadow = table.get("enabled", True), table.get("shadow", False)
     on_unavailable = table.get("on_unavailable", "deny")
@@ -162,7 +162,7 @@ def _others() -> dict[str, Any]:
 
 
 def _module(name: str) -> Any:
-    if name in _PARTS or name in CONCERNS:
+    if name in PARTS or name in CONCERNS:
         return importlib.import_module(f"aisecure.{name}")
     return _others()[name].load()
 
@@ -198,7 +198,7 @@ class Assembly:
         def unchanged(name: str) -> bool:
             return kept is not None and kept.config.sections.get(name) == config.sections[name]
 
-        for name, opener in _PARTS.items():
+        for name, opener in PARTS.items():
             section = config.sections[name]
             if not section.enabled:
                 continue
@@ -213,7 +213,7 @@ class Assembly:
                 )
         built: dict[str, tuple[Guard, ...]] = {}
         for name, section in config.sections.items():
-            if name in _PARTS or not section.enabled:
+            if name in PARTS or not section.enabled:
                 continue
             if kept is not None and unchanged(name) and name in kept.built:
                 built[name] = kept.built[name]

@@ -1,0 +1,1 @@
+"""Programs built from the library, each behind an extra."""

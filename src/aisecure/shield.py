@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aisecure._flow import Flow, Passage, Plan, adrive, drive
 from aisecure._protect import protect as _protect
@@ -200,7 +200,7 @@ class Shield:
         if self._assembly is not None:
             self._assembly.close()
 
-    def __enter__(self) -> Shield:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

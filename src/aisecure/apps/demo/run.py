@@ -65,7 +65,7 @@ def play(stage: Stage) -> Iterator[tuple[str, Evidence]]:
         try:
             step(stage, evidence)
         except Exception as err:  # noqa: BLE001  (the screen shows which step broke; the others still run)
-            evidence.expect(f"no error, but {type(err).__name__}: {err}", False)  # noqa: FBT003
+            evidence.expect(f"no error, but {type(err).__name__}: {err}", False)
         yield (step.__doc__ or step.__name__).strip(), evidence
 
 

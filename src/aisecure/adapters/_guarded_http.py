@@ -1,0 +1,254 @@
+"""An HTTP request as one call: its body is the input, its response the output."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from aisecure._flow import Passage, adrive, decision_of
+from aisecure._stream import Gate
+from aisecure.adapters._answer import Answer, Message, Receive, Send, header
+from aisecure.adapters._bodies import decode, encode, is_json, is_text, media_type
+from aisecure.adapters._wire import Codec, codec_for
+from aisecure.errors import AISecureError, Denied, InputRejected, OutputBlocked
+from aisecure.guard import Guard
+
+__all__ = ["FORM", "App", "read_body", "refused", "serve", "too_large"]
+
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+#: The adapter's own checks of form and size, named in events like any guard.
+FORM = Guard(name="form")
+
+#: Ways of sending that leave the body where no guard sees it.
+_BLIND = frozenset({"http.response.pathsend", "http.response.zerocopysend", "http.response.push"})
+
+
+def too_large(max_bytes: int) -> InputRejected:
+    """Return the error for a body over the limit."""
+    return InputRejected(f"The body is larger than {max_bytes} bytes.", code="input.too_large")
+
+
+def refused(passage: Passage, err: Denied) -> Denied:
+    """Record that a request was refused for its form before it became a call; return the error to raise."""
+    try:
+        passage.judge(FORM, decision_of(err))
+    except Denied as judged:
+        passage.fail(judged)
+        passage.close()
+        return judged
+    return err
+
+
+async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
+    """Return the whole body, or None if the client went away first.
+
+    Raises:
+        InputRejected: It is too large; no more than the limit and one piece were held.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+async def serve(
+    app: App,
+    scope: MutableMapping[str, Any],
+    receive: Receive,
+    answer: Answer,
+    passage: Passage,
+    content_type: str,
+    max_bytes: int,
+) -> None:
+    """Run the application as the protected function of a passage."""
+    output = _Output(passage, answer, max_bytes)
+    try:
+        kind = media_type(content_type)
+        try:
+            body = await read_body(receive, max_bytes)
+            if body is None:
+                return
+            value = decode(body, kind)
+        except InputRejected as err:
+            passage.judge(FORM, decision_of(err))  # raises
+            raise
+        passage.call = passage.call.with_input(value)
+        call = await adrive(passage.enter())
+        if call.input is not value:
+            body = _encoded(passage, call.input, kind)
+            scope = _resized(scope, len(body))
+        await app(_plain(scope), _replay(body, receive), output.send)
+        output.require()
+    except BaseException as err:
+        passage.fail(output.refusal or err)
+        output.require()  # the application may have made something else of it
+        raise
+    finally:
+        output.note_findings()
+        passage.close()
+
+
+def _encoded(passage: Passage, value: Any, kind: str) -> bytes:
+    try:
+        return encode(value, kind)
+    except (ValueError, TypeError) as err:
+        raise passage.broken(FORM, err) from err
+
+
+def _resized(scope: MutableMapping[str, Any], size: int) -> MutableMapping[str, Any]:
+    headers = [
+        (name, str(size).encode() if name == b"content-length" else value) for name, value in scope["headers"]
+    ]
+    return {**scope, "headers": headers}
+
+
+def _plain(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Return the scope without what would make the application compress its answer or send it unseen."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+    extensions = {k: v for k, v in (scope.get("extensions") or {}).items() if k not in _BLIND}
+    return {**scope, "headers": headers, "extensions": extensions}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def replay() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+class _Output:
+    """Takes the application's response through the guards: JSON and texts of known length whole, others as they come."""
+
+    def __init__(self, passage: Passage, answer: Answer, max_bytes: int) -> None:
+        self._passage = passage
+        self._answer = answer
+        self._max_bytes = max_bytes
+        self._kind = ""
+        self._pieces: list[bytes] | None = None
+        self._size = 0
+        self._codec: Codec | None = None
+        self._gate: Gate | None = None
+        #: Kept here as well as raised: the application may catch what its ``send`` raises.
+        self.refusal: AISecureError | None = None
+
+    async def send(self, message: Message) -> None:
+        if self.refusal is not None:
+            return
+        try:
+            if message["type"] == "http.response.start":
+                await self._head(message)
+            elif message["type"] == "http.response.body":
+                await self._body(message.get("body", b""), message.get("more_body", False))
+            else:
+                await self._other(message)
+        except OutputBlocked as err:
+            self.refusal = err
+            if err.decision is None:  # a check of this adapter, not of a guard
+                try:
+                    self._passage.judge(FORM, decision_of(err))
+                except Denied as judged:
+                    self.refusal = judged
+            raise self.refusal from None
+        except AISecureError as err:
+            self.refusal = err
+            raise
+
+    def note_findings(self) -> None:
+        """Hand the findings of a stream to the event, once."""
+        if self._gate is not None:
+            self._gate.note_findings()
+            self._gate = None
+
+    def require(self) -> None:
+        """Return if nothing was refused.
+
+        Raises:
+            AISecureError: What was.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def _other(self, message: Message) -> None:
+        if message["type"] in _BLIND:
+            raise OutputBlocked("The answer cannot be checked in this form.", code="output.form")
+        await self._answer.send(message)
+
+    async def _head(self, message: Message) -> None:
+        headers = list(message.get("headers", ()))
+        if header(headers, b"content-encoding").lower() not in (b"", b"identity"):
+            raise OutputBlocked("The answer is compressed, so it cannot be checked.", code="output.encoding")
+        self._kind = media_type(header(headers, b"content-type").decode("latin-1"))
+        readable = is_text(self._kind)
+        if is_json(self._kind) or (readable and header(headers, b"content-length")):
+            self._pieces = []
+        else:
+            self._gate = Gate(self._passage)
+            if readable and not self._gate.transparent:
+                self._codec = codec_for(self._kind, self._gate)
+        if self._pieces is not None or self._codec is not None:
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        await self._answer.send({**message, "headers": headers})
+
+    async def _body(self, data: bytes, more: bool) -> None:  # noqa: FBT001  (the message's own field)
+        if self._pieces is not None:
+            self._pieces.append(data)
+            self._size += len(data)
+            if self._size > self._max_bytes:
+                raise OutputBlocked("The answer is too large to be checked.", code="output.too_large")
+            if not more:
+                await self._finish_whole(b"".join(self._pieces))
+            return
+        if self._codec is not None:
+            data = self._codec.feed(bytes(data)) + (b"" if more else self._codec.finish())
+        elif self._gate is not None and data:
+            self._gate.count(data)
+        if more:
+            if data:
+                await self._answer.send({"type": "http.response.body", "body": data, "more_body": True})
+            return
+        if data:
+            await self._answer.send({"type": "http.response.body", "body": data, "more_body": True})
+        self._settle()
+        await self._answer.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _finish_whole(self, raw: bytes) -> None:
+        value: Any = None
+        if is_json(self._kind) and raw:
+            try:
+                value = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                raise OutputBlocked("The answer is not valid JSON.", code="output.json") from None
+        elif raw:
+            value = raw.decode("utf-8", "surrogateescape")
+        output = await adrive(self._passage.leave(value))
+        if output is not value:
+            try:
+                raw = encode(output, self._kind)
+            except (ValueError, TypeError) as err:
+                raise OutputBlocked("The answer cannot be encoded.", code="output.encoding") from err
+        self._settle()
+        self._answer.resize(len(raw))
+        await self._answer.send({"type": "http.response.body", "body": raw, "more_body": False})
+
+    def _settle(self) -> None:
+        """Record before the last byte leaves: an output that leaves no evidence does not leave."""
+        self.note_findings()
+        self._passage.succeed()
+        self._passage.close()

@@ -1,0 +1,271 @@
+"""Any ASGI application behind a shield: who is calling, on every request and every WebSocket.
+
+    app = AISecureMiddleware(app, shield)
+
+What it does, in the order of a request:
+
+1. Reads the one credential (``Authorization: Bearer`` or ``X-API-Key``, never the query string), the client's
+   address, ``X-Request-ID`` (taken when it is 1 to 128 of ``A-Za-z0-9._-``, else made; echoed) and ``traceparent``.
+2. Establishes the principal and runs the application as that principal, so that every function protected with
+   the same shield knows who asks. Paths in ``public`` are run as nobody.
+3. Answers refusals as RFC 9457 problems: 401 with ``WWW-Authenticate``, 429 and 503 with ``Retry-After`` where it
+   is known. A response's head leaves together with its first body message, so a stream that is refused
+   before its first chunk is a status too. A stream that is refused later ends with an error frame:
+
+   ====================  ==============================================================
+   content type          frame
+   ====================  ==============================================================
+   text/event-stream     ``event: error``, then ``data: {problem}`` and an empty line
+   JSON lines (ndjson)   one line ``{"error":{problem}}``
+   other ``text/*``      a line ``[aisecure: <code>]``
+   anything else         none: the connection is broken off, so that the body is visibly incomplete
+   ====================  ==============================================================
+
+4. With ``resources``, a request to a mapped path is itself a call: the guards see its JSON or text body before the
+   application does, and the response before the caller does. Path and query are not part of the input.
+5. WebSockets are authenticated before they are accepted; on mapped paths each message is a call. A refusal is
+   the message ``{"error": {problem}}`` and close code 1008, or 1013 when a check could not run.
+
+Only the scope ``lifespan`` passes unlooked at; a scope of an unknown type is refused. Servers that rewrite the
+peer's address from ``X-Forwarded-For`` themselves (uvicorn's ``proxy_headers``) are to be told not to, or
+to be told the same proxies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from aisecure.adapters._answer import Answer, Message, Receive, Send
+from aisecure.adapters._credentials import read_credential
+from aisecure.adapters._guarded_http import App, refused, serve, too_large
+from aisecure.adapters._guarded_ws import Socket
+from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
+from aisecure.adapters._problems import find
+from aisecure.call import Call
+from aisecure.errors import AuthenticationError, Denied, Misconfigured
+from aisecure.principal import Principal
+from aisecure.shield import Shield
+
+__all__ = ["MAX_BODY_BYTES", "AISecureMiddleware", "TrustedProxies"]
+
+#: Default limit of a request's body: far above any prompt, far below what hurts.
+MAX_BODY_BYTES = 1 << 20
+
+Scope = MutableMapping[str, Any]
+Resources = Mapping[str, str] | Callable[[Scope], str | None]
+
+_WANTED = frozenset(
+    {
+        b"authorization", b"content-length", b"content-type", b"traceparent", b"x-api-key", b"x-forwarded-for",
+        b"x-request-id",
+    }
+)  # fmt: skip
+_NONE: list[str] = []
+#: A longer path is cut in events.
+MAX_PATH_CHARS = 512
+
+
+class _Request(NamedTuple):
+    """What the middleware reads from a scope."""
+
+    path: str
+    source: str
+    request_id: str
+    trace: str
+    headers: dict[bytes, list[str]]
+
+    def first(self, name: bytes) -> str:
+        return self.headers.get(name, ("",))[0]
+
+
+class AISecureMiddleware:
+    """Authenticates, sets the context, and answers refusals; see the module's text.
+
+    Args:
+        app: The application inside.
+        shield: Whose guards say who is calling.
+        resources: Paths whose requests are calls themselves, with their resource, such as
+            ``{"/chat": "model:support-bot"}``; or a function of the scope that returns a resource or None.
+        public: Paths that need no credential: exact, or everything below one as ``/static/*``.
+        trusted_proxies: Addresses and networks whose ``X-Forwarded-For`` counts; see `TrustedProxies`.
+        max_body_bytes: Larger request bodies and WebSocket messages are refused (413, 1009), and so are larger answers
+            that have to be read whole.
+
+    Raises:
+        Misconfigured: A setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        shield: Shield,
+        *,
+        resources: Resources | None = None,
+        public: Collection[str] = (),
+        trusted_proxies: Iterable[str] = (),
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        if not isinstance(shield, Shield):
+            raise TypeError("AISecureMiddleware takes an application and a Shield")
+        if max_body_bytes < 1:
+            raise Misconfigured("max_body_bytes: is a number of bytes, at least 1", code="config.body")
+        self.app = app
+        self.shield = shield
+        self._resources = resources or {}
+        self._public = PublicPaths(public)
+        self._proxies = TrustedProxies(trusted_proxies)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self.app(scope, receive, send)
+        else:
+            # A protocol that this version does not know cannot be guarded, so it is not served.
+            raise RuntimeError(f"AISecureMiddleware refuses the unknown scope type {kind!r}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = self._read(scope)
+        answer = Answer(send, request.request_id)
+        try:
+            principal = await self._authenticate(request, scope["method"])
+            with self.shield.acting_as(
+                principal, source=request.source, request_id=request.request_id, trace=request.trace
+            ):
+                resource = self._resource(scope, request.path)
+                if resource is not None:
+                    call = self._call(principal, request, "invoke", resource)
+                    passage = self.shield.passage(call)
+                    kind = request.first(b"content-type")
+                    await serve(self.app, scope, receive, answer, passage, kind, self._max_body_bytes)
+                else:
+                    await self.app(scope, self._limited(principal, request, receive, answer), answer.send)
+            if answer.refusal is not None:
+                await answer.fail(answer.refusal)
+            else:
+                await answer.begin()
+        except Exception as err:
+            ours = answer.refusal or find(err)
+            if ours is None or not await answer.fail(ours):
+                raise
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = self._read(scope)
+        resource = self._resource(scope, request.path)
+        can_answer = "websocket.http.response" in (scope.get("extensions") or {})
+        principal = Principal.anonymous()
+
+        def passages(value: Any) -> Any:
+            call = self._call(principal, request, "invoke", resource or "")
+            return self.shield.passage(call.with_input(value))
+
+        socket = Socket(
+            receive,
+            send,
+            can_answer=can_answer,
+            request_id=request.request_id,
+            passages=passages,
+            mapped=resource is not None,
+            max_bytes=self._max_body_bytes,
+        )
+        try:
+            principal = await self._authenticate(request, "GET")
+            with self.shield.acting_as(
+                principal, source=request.source, request_id=request.request_id, trace=request.trace
+            ):
+                await self.app(scope, socket.receive, socket.send)
+            socket.end()
+        except BaseException as err:
+            socket.end(err)
+            ours = find(err)
+            if ours is None:
+                raise
+            await socket.refuse(ours)
+
+    # -- reading
+
+    def _read(self, scope: Scope) -> _Request:
+        found: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in _WANTED:
+                found.setdefault(name, []).append(value.decode("latin-1"))
+        client = scope.get("client")
+        get = found.get
+        return _Request(
+            _path(scope),
+            self._proxies.client(client[0] if client else "", get(b"x-forwarded-for", _NONE)),
+            request_id(get(b"x-request-id", _NONE)),
+            traceparent(get(b"traceparent", _NONE)),
+            found,
+        )
+
+    async def _authenticate(self, request: _Request, method: str) -> Principal:
+        if request.path in self._public:
+            return Principal.anonymous()
+        get = request.headers.get
+        call = self._connect(request, method)
+        try:
+            credential = read_credential(get(b"authorization", _NONE), get(b"x-api-key", _NONE))
+        except AuthenticationError as err:
+            self.shield.passage(call).refuse_at_door(err)
+            raise
+        if credential is not None:
+            call = replace(call, credential=credential)
+        return (await self.shield.aauthenticate(call)).principal
+
+    def _connect(self, request: _Request, method: str) -> Call:
+        resource = f"http:{method} {request.path[:MAX_PATH_CHARS]}"
+        return self._call(Principal.anonymous(), request, "connect", resource)
+
+    def _call(self, principal: Principal, request: _Request, action: str, resource: str) -> Call:
+        return Call(principal, action, resource, None, request.source, request.request_id, "", request.trace)
+
+    def _resource(self, scope: Scope, path: str) -> str | None:
+        if callable(self._resources):
+            return self._resources(scope)
+        return self._resources.get(path)
+
+    def _limited(self, principal: Principal, request: _Request, receive: Receive, answer: Answer) -> Receive:
+        """Return a ``receive`` that refuses a body over the limit."""
+        limit = self._max_body_bytes
+
+        def refuse() -> Denied:
+            call = self._call(principal, request, "connect", f"http:{request.path[:MAX_PATH_CHARS]}")
+            return refused(self.shield.passage(call), too_large(limit))
+
+        stated = request.first(b"content-length")
+        if stated:
+            # The server holds the client to the length it stated.
+            if not stated.isdecimal() or len(stated) > 18 or int(stated) > limit:
+                raise refuse()
+            return receive
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            message = await receive()
+            if message["type"] == "http.request":
+                size += len(message.get("body", b""))
+                if size > limit:
+                    # Frameworks turn whatever fails here into an answer of their own; this one counts.
+                    answer.refusal = refuse()
+                    raise answer.refusal
+            return message
+
+        return limited
+
+
+def _path(scope: Scope) -> str:
+    """Return the path below the mount point; servers put ``root_path`` in front of it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path

@@ -1,0 +1,131 @@
+"""FastAPI behind a shield: one line for the app, one annotation for who is calling.
+
+    app = FastAPI()
+    secure(app, shield, public=("/health",))
+
+    @app.get("/me")
+    def me(principal: CurrentPrincipal) -> str:
+        return principal.id
+
+`secure` adds `aisecure.adapters.asgi.AISecureMiddleware` (see there for what a caller gets to see) and a handler that
+answers the library's errors as problems. Routes that use `CurrentPrincipal` or `require` show the two ways
+to authenticate in ``/docs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi.requests import HTTPConnection
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from aisecure._flow import adrive
+from aisecure.adapters._problems import body_of, headers_of, status_of
+from aisecure.adapters.asgi import AISecureMiddleware
+from aisecure.call import Call, current_context
+from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
+from aisecure.principal import Principal
+from aisecure.shield import Shield
+
+__all__ = ["CurrentPrincipal", "add_exception_handlers", "current_principal", "require", "secure"]
+
+
+def secure(app: FastAPI, shield: Shield, **options: Any) -> None:
+    """Put an app behind a shield.
+
+    Args:
+        app: Has to be called before the app serves its first request.
+        shield: Also found by `require`, as ``app.state.aisecure``.
+        options: Those of `AISecureMiddleware`.
+    """
+    app.state.aisecure = shield
+    app.add_middleware(AISecureMiddleware, shield=shield, **options)
+    add_exception_handlers(app)
+
+
+def add_exception_handlers(app: FastAPI) -> None:
+    """Answer the library's errors as RFC 9457 problems, also in an app without the middleware."""
+    app.add_exception_handler(AISecureError, _problem)
+
+
+async def _problem(request: Request, err: Exception) -> Response:
+    if not isinstance(err, AISecureError):
+        raise err
+    request_id = current_context().request_id
+    return Response(body_of(err, request_id), status_of(err), dict(headers_of(err)))
+
+
+# These only describe the credentials in the OpenAPI document; the middleware has read them already.
+_BEARER = HTTPBearer(auto_error=False, description="An API key or access token.")
+_API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
+
+
+async def current_principal(
+    _bearer: Annotated[Any, Security(_BEARER)] = None,
+    _api_key: Annotated[Any, Security(_API_KEY)] = None,
+) -> Principal:
+    """Return who is calling.
+
+    Raises:
+        AuthenticationError: Nobody: the path is public, or the app is not behind `secure`.
+    """
+    principal = current_context().principal
+    if principal.is_anonymous:
+        raise AuthenticationError
+    return principal
+
+
+#: Annotation of a parameter that receives who is calling.
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+
+
+def require(action: str, resource: str) -> Callable[..., Awaitable[Principal]]:
+    """Return a dependency that lets a request pass only if the shield permits the action on the resource.
+
+    It is a call of its own, without input, that meets every guard and leaves one event before the route runs::
+
+        @app.get("/notes/{number}", dependencies=[Depends(require("read", "document:{number}"))])
+
+    Args:
+        action: Such as ``read``.
+        resource: ``{name}`` is replaced by the path parameter of that name.
+
+    Raises:
+        Misconfigured: When a request comes, if the app is not behind `secure` or the route lacks the parameter.
+    """
+
+    async def permitted(connection: HTTPConnection, principal: CurrentPrincipal) -> Principal:
+        shield = getattr(connection.app.state, "aisecure", None)
+        if shield is None:
+            raise Misconfigured("require: call secure(app, shield) first", code="config.shield")
+        try:
+            named = resource.format_map(connection.path_params)
+        except KeyError as err:
+            raise Misconfigured(
+                f"require: the route has no path parameter {err}", code="config.resource"
+            ) from err
+        context = current_context()
+        call = Call(
+            principal,
+            action,
+            named,
+            None,
+            context.source,
+            context.request_id,
+            context.conversation,
+            context.trace,
+        )
+        passage = shield.passage(call)
+        try:
+            await adrive(passage.enter())
+            passage.succeed()
+        except BaseException as err:
+            passage.fail(err)
+            raise
+        finally:
+            passage.close()
+        return principal
+
+    return permitted

@@ -1,0 +1,187 @@
+"""Flask behind a shield.
+
+    app = Flask(__name__)
+    AISecure(shield).init_app(app)
+
+    @app.get("/me")
+    def me() -> str:
+        return current_principal.id
+
+Before each request the credential (``Authorization: Bearer`` or ``X-API-Key``, never the query string) establishes the
+principal, and the view runs as that principal. Refusals are answered as RFC 9457 problems. ``X-Request-ID``
+is echoed. Of a streamed response the first chunk is awaited before the head is sent, so that a refusal before it
+is a status; a later one ends the stream with the error frame that `aisecure.adapters.asgi` documents. Flask hands
+JSON and form bodies to views itself; guards see what a protected function is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any, cast
+
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.local import LocalProxy
+
+from aisecure.adapters._bodies import media_type
+from aisecure.adapters._credentials import read_credential
+from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
+from aisecure.adapters._problems import body_of, find, frame, headers_of, status_of
+from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
+from aisecure.call import Call, current_context
+from aisecure.errors import AISecureError, AuthenticationError, InputRejected
+from aisecure.principal import Principal
+from aisecure.shield import Shield
+
+__all__ = ["AISecure", "current_principal"]
+
+
+def _principal() -> Principal:
+    return current_context().principal
+
+
+#: Who is calling; `Principal.anonymous` on public paths.
+current_principal = cast("Principal", LocalProxy(_principal))
+
+
+class AISecure:
+    """The extension: ``AISecure(shield).init_app(app)``, or ``AISecure(app, shield)`` at once.
+
+    Args:
+        parts: The shield, or the app and the shield.
+        public: Paths that need no credential: exact, or everything below one as ``/static/*``.
+        trusted_proxies: Addresses and networks whose ``X-Forwarded-For`` counts; see
+            `aisecure.adapters.asgi.TrustedProxies`. Use it instead of werkzeug's ``ProxyFix``, not beside it.
+        max_body_bytes: Becomes ``MAX_CONTENT_LENGTH`` where the app set none.
+
+    Raises:
+        Misconfigured: A setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        *parts: Flask | Shield,
+        public: Collection[str] = (),
+        trusted_proxies: Iterable[str] = (),
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        apps = [part for part in parts if isinstance(part, Flask)]
+        shields = [part for part in parts if isinstance(part, Shield)]
+        if len(shields) != 1 or len(apps) + 1 != len(parts) or len(apps) > 1:
+            raise TypeError("AISecure takes a Shield, or an app and a Shield")
+        self.shield = shields[0]
+        self._public = PublicPaths(public)
+        self._proxies = TrustedProxies(trusted_proxies)
+        self._max_body_bytes = max_body_bytes
+        for app in apps:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Put an app behind the shield; one extension may serve several apps."""
+        app.extensions["aisecure"] = self
+        if app.config.get("MAX_CONTENT_LENGTH") is None:
+            app.config["MAX_CONTENT_LENGTH"] = self._max_body_bytes
+        # First in line, so that no other hook of the app acts for a caller who is not known yet.
+        app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
+        app.after_request(_finish)
+        app.teardown_request(_end)
+        app.register_error_handler(AISecureError, _problem)
+        app.register_error_handler(RequestEntityTooLarge, _too_large)
+
+    def _begin(self) -> None:
+        headers = request.headers
+        identifier = request_id(headers.getlist("X-Request-ID"))
+        source = self._proxies.client(request.remote_addr or "", headers.getlist("X-Forwarded-For"))
+        trace = traceparent(headers.getlist("traceparent"))
+        # Set first, so that a refusal too carries the request's id.
+        stack = g.aisecure = ExitStack()
+        nobody = Principal.anonymous()
+        stack.enter_context(self.shield.acting_as(nobody, source=source, request_id=identifier, trace=trace))
+        if request.path in self._public:
+            return
+        resource = f"http:{request.method} {request.path[:MAX_PATH_CHARS]}"
+        call = Call(nobody, "connect", resource, None, source, identifier, "", trace)
+        try:
+            credential = read_credential(headers.getlist("Authorization"), headers.getlist("X-API-Key"))
+        except AuthenticationError as err:
+            self.shield.passage(call).refuse_at_door(err)
+            raise
+        call = Call(nobody, "connect", resource, None, source, identifier, "", trace, credential)
+        stack.enter_context(self.shield.acting_as(self.shield.authenticate(call).principal))
+
+
+def _end(err: BaseException | None) -> None:
+    stack = g.pop("aisecure", None)
+    if stack is not None:
+        stack.close()
+
+
+def _problem(err: AISecureError) -> Response:
+    identifier = current_context().request_id
+    return Response(body_of(err, identifier), status_of(err), list(headers_of(err)))
+
+
+def _too_large(err: RequestEntityTooLarge) -> Response:
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    return _problem(InputRejected(f"The body is larger than {limit} bytes.", code="input.too_large"))
+
+
+def _finish(response: Response) -> Response:
+    identifier = current_context().request_id
+    if response.is_streamed and not response.direct_passthrough:
+        try:
+            response.response = _Framed(response, identifier)
+        except AISecureError as err:
+            response.close()
+            response = _problem(err)
+    if identifier:
+        response.headers.setdefault("X-Request-ID", identifier)
+    return response
+
+
+class _Framed:
+    """The chunks of a streamed response; a refusal in their middle becomes the last chunk.
+
+    A class and not a generator: closing a generator that was never started would not close what is inside.
+    """
+
+    def __init__(self, response: Response, identifier: str) -> None:
+        self._source: Any = response.response
+        self._chunks: Iterator[bytes] = iter(response.iter_encoded())
+        self._media_type = media_type(response.headers.get("Content-Type", ""))
+        # A frame would not fit a stated length, and would not be understood inside a compressed body.
+        fixed = "Content-Length" in response.headers or "Content-Encoding" in response.headers
+        self._may_frame = not fixed
+        self._identifier = identifier
+        self._tail = b""
+        self._over = False
+        self._first = next(self._chunks, None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._over:
+            raise StopIteration
+        first, self._first = self._first, None
+        if first is not None:
+            self._tail = first
+            return first
+        try:
+            chunk = next(self._chunks)
+        except Exception as err:
+            ours = find(err)
+            self._over = True
+            last = frame(ours, self._identifier, self._media_type, self._tail) if ours else None
+            if last is None or not self._may_frame:
+                raise
+            return last
+        self._tail = chunk or self._tail
+        return chunk
+
+    def close(self) -> None:
+        """Close the view's own stream, so that a call whose reader went away still ends."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,69 @@
+"""Personal data and secrets: found, replaced, and given back, in whole texts and in streams.
+
+`PiiDetector` and `SecretDetector` say where something is; `Redactor` replaces it, also in a text that arrives
+in pieces; `restore` turns placeholders back; `RedactGuard` does all of it for every call.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector, presidio_name
+from aisecure.detect.placeholders import Placeholders, RestoreFilter, restore
+from aisecure.detect.redact import Redacted, RedactFilter, Redactor, Style
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisecure.detect.guards import RedactGuard as RedactGuard
+    from aisecure.detect.settings import Settings as Settings
+    from aisecure.guard import Guard
+    from aisecure.ports import Ports
+
+__all__ = [
+    "Detector",
+    "PiiDetector",
+    "Placeholders",
+    "RedactFilter",
+    "RedactGuard",
+    "Redacted",
+    "Redactor",
+    "RestoreFilter",
+    "SecretDetector",
+    "Settings",
+    "Style",
+    "build",
+    "presidio_name",
+    "restore",
+    "self_tests",
+]
+
+# Loaded on first use: who only scans texts needs neither guards nor pydantic.
+_HOME = {"RedactGuard": "guards", "Settings": "settings"}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'aisecure.detect' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"aisecure.detect.{home}"), name)
+    return value
+
+
+def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
+    """Return the guard that the settings ask for, or none when neither input nor output is redacted.
+
+    Raises:
+        Misconfigured: A kind is unknown, or settings exclude each other; the text names the key.
+    """
+    from aisecure.detect._assembly import guards
+
+    return guards(settings)
+
+
+def self_tests() -> dict[str, Callable[[], None]]:
+    """Return one known-answer check a capability."""
+    from aisecure.detect._self_tests import self_tests
+
+    return self_tests()

@@ -1,0 +1,164 @@
+"""The guard that redacts inputs and outputs, and gives originals back to the call they came from."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from aisecure.call import Call
+from aisecure.content import Part, rewrite, texts
+from aisecure.decisions import Finding
+from aisecure.detect.placeholders import Placeholders, RestoreFilter, literal_placeholders, restore
+from aisecure.detect.redact import RedactFilter, Redactor
+from aisecure.guard import Changed, Ending, Guard
+from aisecure.ports import TextFilter
+
+__all__ = ["RedactGuard"]
+
+#: Calls whose originals are held at once; the oldest lose theirs, and their placeholders stay as they are.
+MAX_CALLS = 10_000
+
+
+class RedactGuard(Guard):
+    """Redacts every text of the input before the call, and of the output after it or while it streams.
+
+    Args:
+        redactor: What finds and replaces; the default `Redactor` when None.
+        input: Redact the input.
+        output: Redact the output.
+        restore: The protected function sees placeholders, and the output gets the originals back. They are
+            held in memory, for one call, until it is settled; no other call can have them.
+        options: As for `aisecure.guard.Guard`.
+
+    Raises:
+        ValueError: ``restore`` with a redactor that is not reversible, or without ``input``.
+
+    >>> @RedactGuard(restore=True)
+    ... def ask(prompt: str) -> str:
+    ...     print("seen:", prompt)
+    ...     return f"I will write: {prompt}"
+    >>> ask("mail ada@example.org")
+    seen: mail [EMAIL_1]
+    'I will write: mail ada@example.org'
+    """
+
+    name = "redact"
+
+    def __init__(
+        self,
+        redactor: Redactor | None = None,
+        *,
+        input: bool = True,
+        output: bool = True,
+        restore: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        redactor = redactor or Redactor(reversible=restore)
+        if restore and not (redactor.reversible and input):
+            raise ValueError("restore needs input=True and a reversible Redactor")
+        self.redactor = redactor
+        self.input = input
+        self.output = output
+        self.restore = restore
+        self._held: OrderedDict[str, Placeholders] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def before(self, call: Call) -> Changed | None:
+        """Return the call with a redacted input, or None when nothing was found."""
+        if not self.input:
+            return None
+        # A placeholder that a caller writes must not come to mean somebody's data.
+        reserved = (
+            {one for part in texts(call.input) for one in literal_placeholders(part.text)}
+            if self.redactor.reversible
+            else ()
+        )
+        placeholders = Placeholders(reserved)
+        findings: list[Finding] = []
+        value = rewrite(call.input, self._redact(placeholders, findings))
+        if not findings:
+            return None
+        if self.restore:
+            with self._lock:
+                self._held[call.id] = placeholders
+                while len(self._held) > MAX_CALLS:
+                    self._held.popitem(last=False)
+        return Changed(call.with_input(value), tuple(findings))
+
+    def after(self, call: Call, output: Any) -> Changed | None:
+        """Return the output redacted and restored, or None when it stays."""
+        findings: list[Finding] = []
+        changed = output
+        if self.output:
+            # Found in an output, a value has no placeholder that could be restored: nobody sent it.
+            changed = rewrite(changed, self._redact(None, findings), origin="model")
+        mapping = self._mapping(call)
+        if mapping:
+            changed = rewrite(changed, _restore(mapping), origin="model")
+        return None if changed is output and not findings else Changed(changed, tuple(findings))
+
+    def stream(self, call: Call) -> TextFilter | None:
+        """Return a filter that redacts and then restores the text of a stream."""
+        mapping = self._mapping(call)
+        redact = self.redactor.irreversible().stream() if self.output else None
+        if mapping and redact:
+            return _Both(redact, RestoreFilter(mapping))
+        return RestoreFilter(mapping) if mapping else redact
+
+    def settle(self, call: Call, ending: Ending) -> None:
+        """Forget the originals of the call."""
+        with self._lock:
+            self._held.pop(call.id, None)
+
+    def _mapping(self, call: Call) -> Mapping[str, str]:
+        with self._lock:
+            held = self._held.get(call.id)
+        return held.mapping if held else {}
+
+    def _redact(self, placeholders: Placeholders | None, findings: list[Finding]) -> Callable[[Part], str]:
+        redactor = self.redactor if placeholders is not None else self.redactor.irreversible()
+
+        def change(part: Part) -> str:
+            redacted = redactor.redact(part.text, placeholders=placeholders)
+            findings.extend(replace(finding, path=part.path) for finding in redacted.findings)
+            return redacted.text
+
+        return change
+
+
+class _Both:
+    """First redact, then restore: what is restored is the caller's own and is not redacted again."""
+
+    __slots__ = ("_redact", "_restore")
+
+    def __init__(self, redact: RedactFilter, restore: RestoreFilter) -> None:
+        self._redact = redact
+        self._restore = restore
+
+    def feed(self, chunk: str) -> str:
+        return self._restore.feed(self._redact.feed(chunk))
+
+    def finish(self) -> str:
+        return self._restore.feed(self._redact.finish()) + self._restore.finish()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self._redact.findings
+
+
+def _restore(mapping: Mapping[str, str]) -> Callable[[Part], str]:
+    def change(part: Part) -> str:
+        # In the arguments of a tool call the value stands inside a JSON string.
+        form = _json_escaped if "json" in part.labels else None
+        return restore(part.text, mapping, form=form)
+
+    return change
+
+
+def _json_escaped(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)[1:-1]

@@ -1,0 +1,53 @@
+"""IP addresses: dotted quads and every IPv6 form of RFC 4291, also with zone and prefix length."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+
+__all__ = ["IPV4", "IPV6", "KIND"]
+
+KIND = "pii.ip_address"
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# Four octets and no fifth: 1.3.6.1.4 is an object identifier, 1.2.3.4-rc1 a version.
+_IPV4 = re.compile(
+    rf"(?<![\w.])(?<!\d-){_OCTET}(?:\.{_OCTET}){{3}}(?:/(?:3[0-2]|[12]?\d)(?!\d))?(?![\w]|\.\w|-[A-Za-z0-9])",
+    re.ASCII,
+)
+_VERSION = re.compile(r"(?:\bv|\bver|\bversion|\brelease|\bbuild|==?|>=|<=|~=)[ :=]{0,2}\Z", re.IGNORECASE)
+
+_IPV6 = re.compile(
+    r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?:\.\d{1,3}){3})?(?:%[\w.]{1,20})?(?:/1?\d{1,2}(?!\d))?(?![\w:])",
+    re.ASCII,
+)
+
+
+def _find_v4(window: str, at: int) -> Iterator[Candidate]:
+    for found in _IPV4.finditer(window, at):
+        version = _VERSION.search(window[max(0, found.start() - 12) : found.start()])
+        yield Candidate(*found.span(), KIND, 0.3 if version else 0.9)
+
+
+def _find_v6(window: str, at: int) -> Iterator[Candidate]:
+    for found in _IPV6.finditer(window, at):
+        text = found.group().partition("/")[0].partition("%")[0]
+        if text.count(":") >= 2 and _is_v6(text):
+            yield Candidate(*found.span(), KIND, 0.9)
+
+
+def _is_v6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    # "::2" is a slice and "a::b" a scope in source code: a short form must look like an address.
+    groups = [group for group in text.split(":") if group]
+    return len(groups) > 7 or text == "::1" or (len("".join(groups)) >= 4 and any(map(str.isdecimal, text)))
+
+
+IPV4 = Recognizer((KIND,), Shape.DIGIT, _find_v4)
+IPV6 = Recognizer((KIND,), Shape.COLONS | Shape.DIGIT, _find_v6)

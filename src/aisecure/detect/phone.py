@@ -1,0 +1,67 @@
+"""Telephone numbers, by shape and label: no numbering plan is consulted.
+
+Found are international numbers with ``+`` (ITU-T E.164), North American ones written in their groups,
+national ones with a trunk zero written in groups, and any digits in groups right after a label such as
+"phone:". A bare run of ten digits without a label is more often another identifier and is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+
+__all__ = ["KIND", "PHONE"]
+
+KIND = "pii.phone"
+
+_GAP = r"[ .\-/()\xa0–]"  # noqa: RUF001
+_EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,6}(?!\d))?"
+_NOT_INSIDE = r"(?<![\w+])(?<!\d[-.,])"
+
+_INTERNATIONAL = re.compile(rf"(?<![\w+])\+\(?\d(?:{_GAP}{{0,3}}\d){{6,14}}(?!\d){_EXTENSION}", re.IGNORECASE)
+_NORTH_AMERICAN = re.compile(
+    rf"{_NOT_INSIDE}(?:1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])(\d{{3}})[ .\-](\d{{4}})"
+    rf"(?![\w]|[-.]\d){_EXTENSION}(?!\w)|"
+    # the extension written without a space: 555-123-4567x89
+    rf"{_NOT_INSIDE}(?:1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])\d{{3}}[ .\-]\d{{4}}x\d{{1,6}}(?!\w)",
+    re.IGNORECASE,
+)
+_TRUNK_ZERO = re.compile(rf"{_NOT_INSIDE}\(?0[1-9]\d{{0,3}}\)?(?:[ .\-/]\d{{2,8}}){{1,4}}(?![\w]|[-.,:]\d)")
+_ANY_GROUPS = re.compile(rf"{_NOT_INSIDE}\(?\d(?:{_GAP}{{0,2}}\d){{6,14}}(?![\w]|[-.,:/]\d)")
+_LABEL = re.compile(
+    r"\b(?:tele)?(?:phone|fon|foon|fono)\b|\b(?:tel|tél|mobile|mobil|cell|cellphone|fax|hotline|whatsapp|sms|call"
+    r"|dial|text|ring|reach|contact|handy)\b",
+    re.IGNORECASE,
+)
+_LABEL_REACH = 40
+_DATE = re.compile(r"(?:19|20)\d\d[-./]\d\d[-./]\d\d|\d\d[-./]\d\d[-./](?:19|20)\d\d")
+
+
+def _digits(text: str) -> int:
+    return sum(map(str.isdecimal, text))
+
+
+def _find(window: str, at: int) -> Iterator[Candidate]:
+    if window.find("+", at) >= 0:
+        for found in _INTERNATIONAL.finditer(window, at):
+            yield Candidate(*found.span(), KIND, 0.9)
+    for found in _NORTH_AMERICAN.finditer(window, at):
+        yield Candidate(*found.span(), KIND, 0.8)
+    for found in _TRUNK_ZERO.finditer(window, at):
+        if 9 <= _digits(found.group()) <= 12 and not _DATE.match(found.group()):
+            yield Candidate(*found.span(), KIND, 0.6)
+    for found in _ANY_GROUPS.finditer(window, at):
+        start = found.start()
+        if _labelled(window, start) and not _DATE.match(found.group()):
+            yield Candidate(start, found.end(), KIND, 0.7)
+
+
+def _labelled(window: str, start: int) -> bool:
+    """Whether a label stands before, with no other number between."""
+    before = window[max(0, start - _LABEL_REACH) : start]
+    return bool(_LABEL.search(before)) and not any(map(str.isdecimal, before[-_LABEL_REACH // 2 :]))
+
+
+PHONE = Recognizer((KIND,), Shape.DIGIT, _find)

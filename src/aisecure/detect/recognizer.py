@@ -1,0 +1,82 @@
+"""What a recogniser is: a function that proposes entities inside one window of text.
+
+A window is a piece of text that no entity crosses (see `blocks`), with up to `blocks.CONTEXT` characters
+before it in which labels such as "phone:" may be read. A recogniser sees nothing else, and that is what
+makes its answers the same for a whole text and for a stream cut anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import NamedTuple
+
+__all__ = ["Candidate", "Recognizer", "Shape", "shape_of"]
+
+
+class Shape(IntFlag):
+    """Cheap facts about a window; a recogniser is asked only about windows that have what it needs."""
+
+    ANY = 0
+    AT = 1
+    DIGIT = 2
+    COLONS = 4
+    LONG = 8
+
+
+class Candidate(NamedTuple):
+    """A proposed entity; offsets are into the window.
+
+    Attributes:
+        start, end: As in `Finding`.
+        kind: As in `Finding`.
+        score: Confidence, 0 to 1.
+        run: How the entity goes on when it fills the window to its end; None when it cannot.
+    """
+
+    start: int
+    end: int
+    kind: str
+    score: float
+    run: re.Pattern[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognizer:
+    """A function that proposes entities, and what it must be asked about.
+
+    Attributes:
+        kinds: What it may propose.
+        needs: What a window must have for it to be asked.
+        find: ``find(window, at)`` proposes entities that start at or after ``at``; what lies before is
+            context. Runs in time linear in the window.
+    """
+
+    kinds: tuple[str, ...]
+    needs: Shape
+    find: Callable[[str, int], Iterable[Candidate]]
+
+
+#: No token that is random enough to be a secret is shorter.
+LONG_FROM = 16
+_DIGIT = re.compile(r"\d")
+
+
+def shape_of(window: str, at: int) -> int:
+    """Return the `Shape` of a window's own text.
+
+    >>> Shape(shape_of("mail a@b.example", 5))
+    <Shape.AT: 1>
+    """
+    shape = 0
+    if window.find("@", at) >= 0:
+        shape |= 1
+    if _DIGIT.search(window, at):
+        shape |= 2
+    if window.count(":", at) >= 2:
+        shape |= 4
+    if len(window) - at >= LONG_FROM:
+        shape |= 8
+    return shape

@@ -1,0 +1,210 @@
+"""Replaces what detectors find, in whole texts and in streams, with the same answer for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aisecure.decisions import Finding
+from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector
+from aisecure.detect.placeholders import Placeholders
+from aisecure.detect.scan import Engine, Hit, Scan
+
+__all__ = ["RedactFilter", "Redacted", "Redactor", "Style"]
+
+#: How a value is replaced: by its label, by stars, by nothing, or by ``function(kind, value)``.
+Style = Literal["label", "mask", "drop"] | Callable[[str, str], str]
+
+#: Kinds of which a mask shows the last four characters, as PCI DSS 3.4.1 allows for cards.
+_SHOWN = frozenset({"pii.credit_card", "pii.iban"})
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A text without what was found in it.
+
+    Attributes:
+        text: The new text.
+        findings: What was found; offsets are into the text as it was.
+        mapping: Value by placeholder, when the redactor is reversible. Personal data: keep it in memory only.
+    """
+
+    text: str = field(repr=False)
+    findings: tuple[Finding, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Redactor:
+    """Replaces personal data and secrets in texts.
+
+    Immutable and safe to share between threads.
+
+    Args:
+        detectors: What looks; `PiiDetector` and `SecretDetector` when None. The earlier one wins where two
+            are equally sure of one place.
+        style: ``"label"`` writes ``[EMAIL]``; ``"mask"`` writes stars, of the length of personal data but not
+            of secrets, and shows the last four of cards and IBANs; ``"drop"`` writes nothing; a function is
+            given kind and value.
+        styles: Style by kind, where it is another one.
+        allow: Values that stay, such as the address of your own support desk; upper and lower case are one.
+            Tokens of more than 400 characters and key blocks are never allowed.
+        reversible: Write numbered placeholders, ``[EMAIL_1]``, that `restore` turns back. Kinds named in
+            ``styles`` keep their style and stay unrestorable.
+
+    Raises:
+        TypeError: A detector is none, or a collection is one text.
+        ValueError: A style is unknown, is for a kind that no detector knows, or excludes ``reversible``.
+
+    >>> Redactor().redact("Write to ada@example.org or +44 20 7946 0958.").text
+    'Write to [EMAIL] or [PHONE].'
+    >>> Redactor(style="mask").redact("Card 4111-1111-1111-1111").text
+    'Card ****-****-****-1111'
+    """
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector] | None = None,
+        *,
+        style: Style = "label",
+        styles: Mapping[str, Style] | None = None,
+        allow: Collection[str] = (),
+        reversible: bool = False,
+    ) -> None:
+        detectors = (PiiDetector(), SecretDetector()) if detectors is None else tuple(detectors)
+        for detector in detectors:
+            if not isinstance(detector, Detector):
+                raise TypeError(
+                    f"a detector is a PiiDetector or SecretDetector, not {type(detector).__name__}"
+                )
+        if isinstance(allow, str):
+            raise TypeError("allow is a collection of texts, not one text")
+        styles = dict(styles or {})
+        known = frozenset[str]().union(*(detector.types for detector in detectors))
+        if not known.issuperset(styles):
+            raise ValueError(f"styles for kinds that no detector knows: {sorted(set(styles) - known)}")
+        for one in (style, *styles.values()):
+            if not callable(one) and one not in ("label", "mask", "drop"):
+                raise ValueError("a style is 'label', 'mask', 'drop' or a function of kind and value")
+        if reversible and style != "label":
+            raise ValueError("a reversible redactor writes placeholders: leave style out")
+        self.detectors = detectors
+        self.reversible = reversible
+        self._style = style
+        self._styles = styles
+        self._allow = frozenset(value.casefold() for value in allow)
+        self._engine = Engine(source for detector in detectors for source in detector.sources)
+        self._irreversible = self
+        if reversible:
+            self._irreversible = Redactor(detectors, styles=styles, allow=allow)
+        # Only then is the text of endless tokens worth its memory.
+        self._keep = reversible or any(map(callable, (style, *styles.values())))
+
+    def redact(self, text: str, *, placeholders: Placeholders | None = None) -> Redacted:
+        """Return the text without what was found in it. Time grows linearly with the text.
+
+        Args:
+            text: Any text, of any size.
+            placeholders: For a reversible redactor: continue the numbering of earlier texts.
+
+        Raises:
+            TypeError: It is no text.
+        """
+        stream = self.stream(placeholders=placeholders)
+        new = stream.feed(text) + stream.finish()
+        findings = stream.findings
+        return Redacted(new if findings else text, findings, stream.mapping)
+
+    def stream(self, *, placeholders: Placeholders | None = None) -> RedactFilter:
+        """Return a fresh filter for one text that arrives in pieces.
+
+        The pieces it returns join to ``redact(whole).text`` for every way of cutting the whole. It holds back
+        less than 512 characters: of an unfinished word or number, of an entity, of the header of a key block.
+        Tokens and key blocks of any length are replaced while they pass.
+        """
+        return RedactFilter(self, Scan(self._engine, keep=self._keep), placeholders or Placeholders())
+
+    def irreversible(self) -> Redactor:
+        """Return a redactor that finds the same and writes plain labels; itself when it is one."""
+        return self._irreversible
+
+    def allows(self, value: str) -> bool:
+        """Whether a value stays."""
+        return bool(self._allow) and value.casefold() in self._allow
+
+    def replacement(self, kind: str, value: str, placeholders: Placeholders) -> str:
+        """Return what stands in the place of a value.
+
+        Args:
+            kind: What it is.
+            value: Its text; may be empty for kinds whose replacement does not depend on it.
+            placeholders: Takes the value when the redactor is reversible.
+        """
+        style = self._styles.get(kind, self._style)
+        if style == "drop":
+            return ""
+        if style == "mask":
+            return _mask(kind, value)
+        if callable(style):
+            return style(kind, value)
+        label = kind.rpartition(".")[2].upper()
+        if self.reversible and kind not in self._styles:
+            return placeholders.placeholder(label, value)
+        return f"[{label}]"
+
+    def __repr__(self) -> str:
+        return f"Redactor({list(self.detectors)!r}, reversible={self.reversible})"
+
+
+class RedactFilter:
+    """What `Redactor.stream` returns; a `TextFilter`."""
+
+    __slots__ = ("_hits", "_placeholders", "_redactor", "_scan")
+
+    def __init__(self, redactor: Redactor, scan: Scan, placeholders: Placeholders) -> None:
+        self._redactor = redactor
+        self._scan = scan
+        self._placeholders = placeholders
+        self._hits: list[Hit] = []
+
+    def feed(self, chunk: str) -> str:
+        """Take a piece, return the text that no continuation can change.
+
+        Raises:
+            TypeError: It is no text.
+        """
+        return self._render(self._scan.feed(chunk))
+
+    def finish(self) -> str:
+        """Return what was held back."""
+        return self._render(self._scan.finish())
+
+    def _render(self, pieces: list[str | Hit]) -> str:
+        return "".join([piece if isinstance(piece, str) else self._replace(piece) for piece in pieces])
+
+    def _replace(self, hit: Hit) -> str:
+        value = hit.value
+        if value and self._redactor.allows(value):
+            return value
+        self._hits.append(hit)
+        hit.value = ""  # needed no more, and personal data
+        return self._redactor.replacement(hit.kind, value, self._placeholders)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found so far, with offsets into the whole text."""
+        return tuple(hit.finding() for hit in self._hits)
+
+    @property
+    def mapping(self) -> Mapping[str, str]:
+        """Value by placeholder so far; a live view."""
+        return self._placeholders.mapping
+
+
+def _mask(kind: str, value: str) -> str:
+    # The length of a secret is a part of it.
+    if not kind.startswith("pii."):
+        return "********"
+    shown = value[-4:] if kind in _SHOWN else ""
+    hidden = value[: len(value) - len(shown)]
+    return "".join("*" if character.isalnum() else character for character in hidden) + shown

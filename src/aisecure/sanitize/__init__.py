@@ -1,0 +1,110 @@
+"""Untrusted text made harmless: HTML, Unicode, and encoders by sink.
+
+`sanitize_html` keeps harmless markup; `encode` turns text into data for one place (element, attribute, URL, script,
+shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard` and `TextGuard` do it for every call.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aisecure.sanitize import encode
+from aisecure.sanitize.text import Removal, clean_text, hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisecure.guard import Guard
+    from aisecure.ports import Ports
+    from aisecure.sanitize.bleach_engine import UnmaintainedEngineWarning as UnmaintainedEngineWarning
+    from aisecure.sanitize.guards import HtmlGuard as HtmlGuard
+    from aisecure.sanitize.guards import TextGuard as TextGuard
+    from aisecure.sanitize.markup import HtmlSanitizer as HtmlSanitizer
+    from aisecure.sanitize.markup import sanitize_html as sanitize_html
+    from aisecure.sanitize.policy import CHAT as CHAT
+    from aisecure.sanitize.policy import PLAIN as PLAIN
+    from aisecure.sanitize.policy import HtmlPolicy as HtmlPolicy
+    from aisecure.sanitize.settings import Settings as Settings
+    from aisecure.sanitize.streams import HtmlEscapeFilter as HtmlEscapeFilter
+    from aisecure.sanitize.streams import TagEscapeFilter as TagEscapeFilter
+    from aisecure.sanitize.streams import escape_tags as escape_tags
+
+# Loaded on first use: nh3, and pydantic for the settings, cost more than the rest together.
+_HOME = {
+    "CHAT": "policy",
+    "PLAIN": "policy",
+    "HtmlEscapeFilter": "streams",
+    "HtmlGuard": "guards",
+    "HtmlPolicy": "policy",
+    "HtmlSanitizer": "markup",
+    "Settings": "settings",
+    "TagEscapeFilter": "streams",
+    "TextGuard": "guards",
+    "UnmaintainedEngineWarning": "bleach_engine",
+    "escape_tags": "streams",
+    "sanitize_html": "markup",
+}
+
+__all__ = [
+    "CHAT",
+    "PLAIN",
+    "HtmlEscapeFilter",
+    "HtmlGuard",
+    "HtmlPolicy",
+    "HtmlSanitizer",
+    "Removal",
+    "Settings",
+    "TagEscapeFilter",
+    "TextGuard",
+    "UnmaintainedEngineWarning",
+    "build",
+    "clean_text",
+    "encode",
+    "escape_tags",
+    "hidden",
+    "sanitize_html",
+    "self_tests",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'aisecure.sanitize' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"aisecure.sanitize.{home}"), name)
+    return value
+
+
+def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
+    """Return the guards that the settings ask for.
+
+    Raises:
+        Misconfigured: A host in the settings is no host, or the engine is not installed.
+    """
+    from dataclasses import replace
+
+    from aisecure.errors import Misconfigured
+    from aisecure.sanitize.guards import HtmlGuard, TextGuard
+    from aisecure.sanitize.markup import HtmlSanitizer
+    from aisecure.sanitize.policy import CHAT
+
+    guards: list[Guard] = []
+    if settings.text:
+        guards.append(TextGuard(form=settings.form, max_chars=settings.max_chars))
+    if settings.html == "sanitize":
+        try:
+            policy = replace(CHAT, link_hosts=settings.link_hosts, image_hosts=settings.image_hosts)
+        except ValueError as err:
+            raise Misconfigured(f"[sanitize] {err}") from err
+        guards.append(HtmlGuard(mode="sanitize", sanitizer=HtmlSanitizer(policy, engine=settings.engine)))
+    elif settings.html == "escape":
+        guards.append(HtmlGuard(mode="escape"))
+    return tuple(guards)
+
+
+def self_tests() -> dict[str, Callable[[], None]]:
+    """Return one known-answer check a capability."""
+    from aisecure.sanitize._self_tests import self_tests
+
+    return self_tests()

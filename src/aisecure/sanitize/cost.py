@@ -1,0 +1,90 @@
+"""Whether parsing a text as HTML could take more than linear time, told in linear time.
+
+A parser walks its stack of open elements at most tags, and compares each attribute with those before it: deep nesting
+and endless attribute lists cost quadratic time. Small texts cannot cost much whatever they hold; a large one has to
+look like the markup that programs write.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["starts_markup", "too_costly", "weighs_like"]
+
+# Up to these sizes anything goes: a quarter of a second at worst, measured with nested lists and unique attributes.
+_TAGS_OF_ANY_SHAPE = 5_000
+_CHARS_OF_ANY_SHAPE = 100_000
+_SHORTEST_TAG = len("<b>")
+# Above them: Chromium's own parser keeps 512 levels, and linear time must stay a matter of seconds.
+_DEPTH = 256
+_AMPERSANDS = 50_000  # joining many references into one text is quadratic in ammonia
+_CHARS = 10_000_000
+
+# One tag as programs write it, with at most 64 attributes, and with a start tag its end tag if only text is between.
+# Every repetition is possessive and nothing repeated may hold "<", so a scan looks at each character a fixed number of
+# times.
+_TAG = re.compile(
+    r"""<(/?[A-Za-z][A-Za-z0-9]*+)
+        (?:\s++[A-Za-z_:@][\w:.@-]*+(?:="[^"<]*+"|='[^'<]*+'|=[^\s"'<>=`]++)?+){0,64}+\s*+/?>
+        (?:[^<]*+(</\1>))?+"""
+    # Comments without a ">" end where they seem to end, and so does a document type. They have no name.
+    r"""|<!--(?:[^<>-]++|-(?!->))*+-->|<![A-Za-z][^<>]*+>""",
+    re.VERBOSE | re.ASCII,
+)
+# Where a browser sees the start of markup (WHATWG HTML section 13.2.5.6); any other "<" is text.
+_START = re.compile("<[A-Za-z/!?]")
+_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+# Inside these, tags are text or foreign: what looks like an end tag closes nothing.
+_RAW = frozenset(
+    "iframe noembed noframes noscript plaintext script style svg math textarea title xmp".split()
+)
+_CLOSED_BY_THEIR_LIKE = frozenset("dd dt li option p td th tr".split())
+
+
+def starts_markup(text: str) -> bool:
+    """Whether a browser would see a tag, comment or declaration begin anywhere in the text."""
+    return _START.search(text) is not None
+
+
+def too_costly(text: str) -> bool:
+    """Whether the text is large and nested deep, or large and so odd that nobody can tell cheaply."""
+    if len(text) < _SHORTEST_TAG * _TAGS_OF_ANY_SHAPE:
+        return False
+    if len(text) > _CHARS:
+        return True
+    marks = text.count("<")
+    if marks <= _TAGS_OF_ANY_SHAPE and len(text) <= _CHARS_OF_ANY_SHAPE:
+        return False
+    return text.count("&") > _AMPERSANDS or _is_deep_or_odd(text, marks)
+
+
+def weighs_like(one: str, other: str) -> bool:
+    """Whether two spellings of one tree, tag for tag, get the same answer from `too_costly`."""
+    return max(len(one), len(other)) <= _CHARS_OF_ANY_SHAPE or (
+        min(len(one), len(other)) > _CHARS_OF_ANY_SHAPE and max(len(one), len(other)) <= _CHARS
+    )
+
+
+def _is_deep_or_odd(text: str, marks: int) -> bool:
+    stack = [""]
+    seen = 0
+    for name, closed in _TAG.findall(text):
+        seen += 2 if closed else 1
+        if name[:1] == "/":
+            if stack[-1] == name[1:].lower():
+                stack.pop()
+            continue
+        tag = name.lower()
+        if tag in _RAW:
+            return True
+        if (
+            tag
+            and not closed
+            and tag not in _VOID
+            and not (stack[-1] == tag and tag in _CLOSED_BY_THEIR_LIKE)
+        ):
+            stack.append(tag)
+            if len(stack) > _DEPTH:
+                return True
+    # Markup of another shape may hide end tags or attributes from this scan.
+    return seen != marks and seen != len(_START.findall(text))

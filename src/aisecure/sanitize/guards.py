@@ -1,0 +1,126 @@
+"""Guards that clean the text of every input and make the markup of every output harmless."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from aisecure.call import Call
+from aisecure.content import Part, rewrite
+from aisecure.decisions import Finding
+from aisecure.errors import InputRejected
+from aisecure.guard import Changed, Guard
+from aisecure.ports import TextFilter
+from aisecure.sanitize.markup import HtmlSanitizer
+from aisecure.sanitize.streams import TagEscapeFilter, escape_tags
+from aisecure.sanitize.text import Form, clean_text, hidden
+
+__all__ = ["HtmlGuard", "TextGuard"]
+
+# Findings are evidence, not a copy: a text with thousands of hidden characters is described by its first runs.
+_FINDINGS_PER_TEXT = 20
+_MARKUP = re.compile(r"<(?:[A-Za-z/!?]|\Z)")
+
+
+class TextGuard(Guard):
+    r"""Cleans every text of the input with `clean_text`; what it took out are findings ``text.<kind>``.
+
+    Args:
+        form: As for `clean_text`.
+        max_chars: Longer texts are rejected; None takes any.
+        options: As for `aisecure.guard.Guard`.
+
+    >>> @TextGuard()
+    ... def ask(prompt: str) -> str:
+    ...     return prompt
+    >>> ask("pay\u200b me")
+    'pay me'
+    """
+
+    name = "text"
+
+    def __init__(
+        self, *, form: Form | None = "NFC", max_chars: int | None = 4_000_000, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        clean_text("", form=form)
+        self.form = form
+        self.max_chars = max_chars
+
+    def before(self, call: Call) -> Changed | None:
+        """Return the call with a clean input, or None when it was clean."""
+        findings: list[Finding] = []
+
+        def clean(part: Part) -> str:
+            if self.max_chars is not None and len(part.text) > self.max_chars:
+                raise InputRejected(
+                    f"A text of the input is longer than {self.max_chars} characters.", code="input.too_large"
+                )
+            text = clean_text(part.text, form=self.form)
+            if text != part.text:
+                findings.extend(
+                    Finding(f"text.{kind}", start, end, detector="clean_text", path=part.path)
+                    for kind, start, end in hidden(part.text)[:_FINDINGS_PER_TEXT]
+                )
+            return text
+
+        value = rewrite(call.input, clean)
+        return None if value is call.input else Changed(call.with_input(value), tuple(findings))
+
+
+class HtmlGuard(Guard):
+    """Makes the markup in every text of an output harmless for a browser that shows it inside an element.
+
+    Texts without markup pass unchanged, and so do the arguments of tool calls, which no browser sees. A finding
+    ``html.changed`` marks each text whose markup was touched.
+
+    A stream is always escaped (`TagEscapeFilter`), in either mode: what a half-arrived tag means cannot be known,
+    and a page that shows the stream as it grows would run it.
+
+    Args:
+        mode: ``"escape"`` shows all markup as text (`escape_tags`), ``"sanitize"`` keeps what the sanitizer's
+            policy allows (`sanitize_html`).
+        sanitizer: For ``"sanitize"``; by default nh3 with `CHAT`.
+        options: As for `aisecure.guard.Guard`.
+
+    >>> @HtmlGuard(mode="sanitize")
+    ... def answer() -> str:
+    ...     return "<b>Done.</b><script>steal()</script>"
+    >>> answer()
+    '<b>Done.</b>'
+    """
+
+    name = "html"
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["escape", "sanitize"] = "sanitize",
+        sanitizer: HtmlSanitizer | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if mode not in ("escape", "sanitize"):
+            raise ValueError("mode is 'escape' or 'sanitize'")
+        self.mode = mode
+        self._clean = escape_tags if mode == "escape" else (sanitizer or HtmlSanitizer()).clean
+
+    def after(self, call: Call, output: Any) -> Changed | None:
+        """Return the output with harmless texts, or None when there was no markup."""
+        findings: list[Finding] = []
+
+        def clean(part: Part) -> str:
+            if "json" in part.labels or _MARKUP.search(part.text) is None:
+                return part.text
+            text = self._clean(part.text)
+            if text == part.text:
+                return part.text
+            findings.append(Finding("html.changed", 0, len(part.text), detector=self.name, path=part.path))
+            return text
+
+        value = rewrite(output, clean, origin="model")
+        return None if value is output else Changed(value, tuple(findings))
+
+    def stream(self, call: Call) -> TextFilter:
+        """Return a filter that shows markup as text."""
+        return TagEscapeFilter()

@@ -11,35 +11,16 @@ from aisecure._flow import Passage, adrive, decision_of
 from aisecure._stream import Gate
 from aisecure.adapters._answer import Answer, Message, Receive, Send, header
 from aisecure.adapters._bodies import decode, encode, is_json, is_text, media_type
+from aisecure.adapters._form import FORM, too_large
 from aisecure.adapters._wire import Codec, codec_for
 from aisecure.errors import AISecureError, Denied, InputRejected, OutputBlocked
-from aisecure.guard import Guard
 
-__all__ = ["FORM", "App", "read_body", "refused", "serve", "too_large"]
+__all__ = ["App", "serve"]
 
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-#: The adapter's own checks of form and size, named in events like any guard.
-FORM = Guard(name="form")
-
 #: Ways of sending that leave the body where no guard sees it.
 _BLIND = frozenset({"http.response.pathsend", "http.response.zerocopysend", "http.response.push"})
-
-
-def too_large(max_bytes: int) -> InputRejected:
-    """Return the error for a body over the limit."""
-    return InputRejected(f"The body is larger than {max_bytes} bytes.", code="input.too_large")
-
-
-def refused(passage: Passage, err: Denied) -> Denied:
-    """Record that a request was refused for its form before it became a call; return the error to raise."""
-    try:
-        passage.judge(FORM, decision_of(err))
-    except Denied as judged:
-        passage.fail(judged)
-        passage.close()
-        return judged
-    return err
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:

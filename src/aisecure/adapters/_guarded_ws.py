@@ -13,7 +13,7 @@ import orjson
 
 from aisecure._flow import Passage, adrive, decision_of
 from aisecure.adapters._answer import Message, Receive, Send
-from aisecure.adapters._guarded_http import FORM, too_large
+from aisecure.adapters._form import FORM, too_large
 from aisecure.adapters._problems import body_of, close_code, headers_of, status_of
 from aisecure.errors import AISecureError
 
@@ -132,9 +132,7 @@ class Socket:
         value, is_json = _value(text) if text is not None else (data, False)
         passage = self._passages(value)
         try:
-            # No character takes fewer bytes than one, so that most messages are never encoded to be measured.
-            size = len(data or b"") if text is None else len(text)
-            if size > self._max_bytes or (text and len(text.encode("utf-8", "replace")) > self._max_bytes):
+            if _size(text, data) > self._max_bytes:
                 passage.judge(FORM, decision_of(too_large(self._max_bytes)))
             call = await adrive(passage.enter())
         except BaseException as err:
@@ -164,6 +162,10 @@ class Socket:
             raise
         self._answered = True
         return message if output is value else _message("websocket.send", output, is_json=is_json)
+
+
+def _size(text: str | None, data: bytes | None) -> int:
+    return len(data or b"") if text is None else len(text.encode("utf-8", "replace"))
 
 
 def _value(text: str) -> tuple[Any, bool]:

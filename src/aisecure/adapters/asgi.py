@@ -39,7 +39,8 @@ from typing import Any, NamedTuple
 
 from aisecure.adapters._answer import Answer, Message, Receive, Send
 from aisecure.adapters._credentials import read_credential
-from aisecure.adapters._guarded_http import App, refused, serve, too_large
+from aisecure.adapters._form import refused, too_large
+from aisecure.adapters._guarded_http import App, serve
 from aisecure.adapters._guarded_ws import Socket
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
 from aisecure.adapters._problems import find

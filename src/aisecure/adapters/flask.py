@@ -16,6 +16,7 @@ JSON and form bodies to views itself; guards see what a protected function is gi
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, cast
@@ -26,11 +27,12 @@ from werkzeug.local import LocalProxy
 
 from aisecure.adapters._bodies import media_type
 from aisecure.adapters._credentials import read_credential
+from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
 from aisecure.adapters._problems import body_of, find, frame, headers_of, status_of
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
 from aisecure.call import Call, current_context
-from aisecure.errors import AISecureError, AuthenticationError, InputRejected
+from aisecure.errors import AISecureError, AuthenticationError
 from aisecure.principal import Principal
 from aisecure.shield import Shield
 
@@ -87,7 +89,16 @@ class AISecure:
         app.after_request(_finish)
         app.teardown_request(_end)
         app.register_error_handler(AISecureError, _problem)
-        app.register_error_handler(RequestEntityTooLarge, _too_large)
+        app.register_error_handler(RequestEntityTooLarge, self._too_large)
+        loads = app.json.loads
+
+        def loads_or_refuses(s: str | bytes, **options: Any) -> Any:
+            try:
+                return loads(s, **options)
+            except RecursionError as err:  # Flask answers only ValueError with a status of the client's
+                raise ValueError("nested too deep") from err
+
+        app.json.loads = loads_or_refuses  # type: ignore[method-assign]
 
     def _begin(self) -> None:
         headers = request.headers
@@ -96,6 +107,10 @@ class AISecure:
         trace = traceparent(headers.getlist("traceparent"))
         # Set first, so that a refusal too carries the request's id.
         stack = g.aisecure = ExitStack()
+        limit = request.max_content_length
+        if request.content_length is None and limit is not None and "wsgi.input" in request.environ:
+            request.environ["wsgi.input"] = _Bounded(request.environ["wsgi.input"], limit)
+            request.max_content_length = limit + 1  # so that the byte that is one too many is asked for
         nobody = Principal.anonymous()
         stack.enter_context(self.shield.acting_as(nobody, source=source, request_id=identifier, trace=trace))
         if request.path in self._public:
@@ -110,6 +125,22 @@ class AISecure:
         call = Call(nobody, "connect", resource, None, source, identifier, "", trace, credential)
         stack.enter_context(self.shield.acting_as(self.shield.authenticate(call).principal))
 
+    def _too_large(self, err: RequestEntityTooLarge) -> Response:
+        context = current_context()
+        resource = f"http:{request.path[:MAX_PATH_CHARS]}"
+        call = Call(
+            context.principal,
+            "connect",
+            resource,
+            None,
+            context.source,
+            context.request_id,
+            "",
+            context.trace,
+        )
+        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        return _problem(refused(self.shield.passage(call), too_large(limit)))
+
 
 def _end(err: BaseException | None) -> None:
     stack = g.pop("aisecure", None)
@@ -122,9 +153,23 @@ def _problem(err: AISecureError) -> Response:
     return Response(body_of(err, identifier), status_of(err), list(headers_of(err)))
 
 
-def _too_large(err: RequestEntityTooLarge) -> Response:
-    limit = current_app.config["MAX_CONTENT_LENGTH"]
-    return _problem(InputRejected(f"The body is larger than {limit} bytes.", code="input.too_large"))
+class _Bounded(io.RawIOBase):
+    """A chunked body that ends in an error at the limit; werkzeug would cut it off there and pass on the rest."""
+
+    def __init__(self, source: Any, limit: int) -> None:
+        self._source = source
+        self._left = limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(min(len(buffer), self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise RequestEntityTooLarge
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _finish(response: Response) -> Response:
@@ -148,7 +193,9 @@ class _Framed:
 
     def __init__(self, response: Response, identifier: str) -> None:
         self._source: Any = response.response
-        self._chunks: Iterator[bytes] = iter(response.iter_encoded())
+        # Not ``response.iter_encoded()``: it holds the response, which holds this, and only the collector
+        # would end the call of a reader who went away without the server's close.
+        self._chunks: Iterator[str | bytes] = iter(self._source)
         self._media_type = media_type(response.headers.get("Content-Type", ""))
         # A frame would not fit a stated length, and would not be understood inside a compressed body.
         fixed = "Content-Length" in response.headers or "Content-Encoding" in response.headers
@@ -165,11 +212,8 @@ class _Framed:
         if self._over:
             raise StopIteration
         first, self._first = self._first, None
-        if first is not None:
-            self._tail = first
-            return first
         try:
-            chunk = next(self._chunks)
+            chunk = next(self._chunks) if first is None else first
         except Exception as err:
             ours = find(err)
             self._over = True
@@ -177,8 +221,9 @@ class _Framed:
             if last is None or not self._may_frame:
                 raise
             return last
-        self._tail = chunk or self._tail
-        return chunk
+        data = chunk.encode() if isinstance(chunk, str) else chunk
+        self._tail = data or self._tail
+        return data
 
     def close(self) -> None:
         """Close the view's own stream, so that a call whose reader went away still ends."""

@@ -1,0 +1,78 @@
+"""Real servers on loopback, in threads of the test process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+class Switch:
+    """An app that stands for another, so that one server serves every test of a module."""
+
+    app: Any = None
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await self.app(scope, receive, send)
+
+    def wsgi(self, environ: Any, start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+@contextmanager
+def serve_asgi(app: Any) -> Iterator[str]:
+    """Run an ASGI app under uvicorn; give its address."""
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, *args: Any, **kwargs: Any) -> None:
+            await super().startup(*args, **kwargs)
+            started.set()
+
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="critical", proxy_headers=False, ws="websockets-sansio",
+        timeout_graceful_shutdown=2, lifespan="on", interface="asgi3",
+    )  # fmt: skip
+    server = Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert started.wait(10)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serve_wsgi(app: Any) -> Iterator[str]:
+    """Run a WSGI app under werkzeug's threaded server; give its address."""
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)

@@ -1,0 +1,54 @@
+"""Limits that hold exactly: at most so many calls in any window, in this process or over Redis.
+
+``rate_limit("10/minute")`` is a guard and a decorator; `RateLimiter` counts any key of your own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aisecure.quotas.guard import RateLimitGuard, rate_limit
+from aisecure.quotas.limiter import RateLimiter
+from aisecure.quotas.memory import MemoryStore
+from aisecure.quotas.rates import Quota, Rate, parse_rates
+from aisecure.quotas.store import Counter, Refusal, Store
+
+if TYPE_CHECKING:
+    from aisecure.quotas._self_tests import self_tests
+    from aisecure.quotas.redis_store import RedisStore
+    from aisecure.quotas.settings import Rule, Settings, build
+
+__all__ = [
+    "Counter",
+    "MemoryStore",
+    "Quota",
+    "Rate",
+    "RateLimitGuard",
+    "RateLimiter",
+    "RedisStore",
+    "Refusal",
+    "Rule",
+    "Settings",
+    "Store",
+    "build",
+    "parse_rates",
+    "rate_limit",
+    "self_tests",
+]
+
+#: Resolved on first use: settings bring pydantic, the store over the network asyncio.
+_LAZY = {
+    "RedisStore": "aisecure.quotas.redis_store",
+    "Rule": "aisecure.quotas.settings",
+    "Settings": "aisecure.quotas.settings",
+    "build": "aisecure.quotas.settings",
+    "self_tests": "aisecure.quotas._self_tests",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value

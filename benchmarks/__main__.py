@@ -19,8 +19,14 @@ def main(words: list[str]) -> None:
     unknown = sorted(set(words) - set(parts))
     if unknown:
         raise SystemExit(f"no part is called {', '.join(unknown)}; there are {', '.join(parts)}")
-    counted = "user-mode instructions" if _harness.instructions() is not None else "CPU time (nobody counts instructions here)"
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}; ratios of {counted}")
+    counted = (
+        "user-mode instructions"
+        if _harness.instructions() is not None
+        else "CPU time (nobody counts instructions here)"
+    )
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}; ratios of {counted}"
+    )
     met = [import_module(f"benchmarks.{part}").run() for part in words or parts]
     print(f"\n{sum(met)} of {len(met)} parts met every goal")
 

@@ -45,7 +45,12 @@ def _open_counter() -> int | None:
     syscall = ctypes.CDLL(None, use_errno=True).syscall
     this_process, any_cpu, no_group, no_flags = 0, -1, -1, 0
     descriptor = syscall(
-        ctypes.c_long(number), ctypes.c_char_p(bytes(attributes)), this_process, any_cpu, no_group, ctypes.c_ulong(no_flags)
+        ctypes.c_long(number),
+        ctypes.c_char_p(bytes(attributes)),
+        this_process,
+        any_cpu,
+        no_group,
+        ctypes.c_ulong(no_flags),
     )
     return descriptor if descriptor >= 0 else None
 
@@ -116,12 +121,14 @@ class Table:
         by: What ratios are taken of: ``work`` is instructions or else CPU time; ``wall`` is for work that the
             kernel or another process does.
         absent: Peers that are not installed.
+        keep: What has to live as long as the table, such as a server.
     """
 
     title: str
     cases: list[Case] = field(default_factory=list)
     by: Literal["work", "wall"] = "work"
     absent: list[str] = field(default_factory=list)
+    keep: object = None
 
     def add(self, name: str, function: Callable[[], object], goal: Goal | None = None) -> None:
         """Add a case from a function without arguments."""
@@ -210,12 +217,16 @@ def compare(table: Table, rounds: int = ROUNDS) -> bool:
     """Measure a table and print it; return whether no goal in it was missed."""
     rows = measure(table, rounds)
     title, absent = table.title, table.absent
-    ratio_of = "wall time" if table.by == "wall" else "CPU time" if rows[0].instructions is None else "instructions"
+    ratio_of = (
+        "wall time" if table.by == "wall" else "CPU time" if rows[0].instructions is None else "instructions"
+    )
     print(f"\n{title}\n{'':<44}{'us':>10}{'instructions':>14}{'ratio':>8}  goal (ratio of {ratio_of})")
     for row in rows:
         counted = "-" if row.instructions is None else f"{row.instructions:,.0f}"
         verdict = {True: "met", False: "MISSED", None: "not decided" if row.goal else ""}[row.met]
-        print(f"  {row.name:<42}{row.microseconds:>10.2f}{counted:>14}{row.ratio:>8.2f}  {row.goal:<26}{verdict}".rstrip())
+        print(
+            f"  {row.name:<42}{row.microseconds:>10.2f}{counted:>14}{row.ratio:>8.2f}  {row.goal:<34}{verdict}".rstrip()
+        )
     for name in absent:
         print(f"  {name:<42}{'absent':>10}")
     sys.stdout.flush()
@@ -230,6 +241,8 @@ def show_sizes(title: str, rows: Iterable[tuple[str, float, str, float | None]])
         goal = "" if at_most is None else f"<= {at_most:g} {unit}"
         met = at_most is None or value <= at_most
         good = good and met
-        print(f"  {name:<42}{value:>10.1f} {unit:<5}  {goal:<26}{'' if at_most is None else 'met' if met else 'MISSED'}".rstrip())
+        print(
+            f"  {name:<42}{value:>10.1f} {unit:<5}  {goal:<34}{'' if at_most is None else 'met' if met else 'MISSED'}".rstrip()
+        )
     sys.stdout.flush()
     return good

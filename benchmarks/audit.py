@@ -33,7 +33,9 @@ def run() -> bool:
         table.peer("msgspec + write, no chain (the limit)", partial(_msgspec, folder, event))
         table.peer("logging + json", partial(_logging, folder, event))
         table.peer("structlog JSONRenderer", partial(_structlog, folder, event))
-        table.add("aisecure AuditLog.record, chained", lambda: log.record(event()), Goal(25_000, "instructions"))
+        table.add(
+            "aisecure AuditLog.record, chained", lambda: log.record(event()), Goal(25_000, "instructions")
+        )
         good = compare(table)
         log.close()
 
@@ -45,7 +47,9 @@ def run() -> bool:
         files = [path for path in checked.rglob("*") if path.is_file()]
         assert verify(checked).ok
         table = Table(f"Verify a log of {LINES:,} lines")
-        table.add("SHA-256 of its files (the limit)", lambda: [hashlib.sha256(path.read_bytes()) for path in files])
+        table.add(
+            "SHA-256 of its files (the limit)", lambda: [hashlib.sha256(path.read_bytes()) for path in files]
+        )
         # 0.3 of the speed of the hash is 3.3 times its time.
         table.add("aisecure verify", partial(verify, checked), Goal(1 / 0.3))
         return good & compare(table)
@@ -60,7 +64,9 @@ def _msgspec(folder: str, event: Callable[[], object]) -> Callable[[], object]:
 
 
 def _logging(folder: str, event: Callable[[], object]) -> Callable[[], object]:
-    logger = logging.Logger("bench")
+    logger = logging.getLogger("aisecure.bench")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     logger.addHandler(logging.FileHandler(f"{folder}/logging.jsonl"))
     return lambda: logger.info(json.dumps(event().to_dict(), sort_keys=True))  # type: ignore[attr-defined]
 
@@ -68,9 +74,13 @@ def _logging(folder: str, event: Callable[[], object]) -> Callable[[], object]:
 def _structlog(folder: str, event: Callable[[], object]) -> Callable[[], object]:
     import structlog
 
+    file = Path(folder, "structlog.jsonl").open("w")  # noqa: SIM115  (closed with the process)
     logger = structlog.wrap_logger(
-        structlog.PrintLogger(Path(folder, "structlog.jsonl").open("w")),
-        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer(sort_keys=True)],
+        structlog.PrintLogger(file),
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(sort_keys=True),
+        ],
         wrapper_class=structlog.BoundLogger,
         cache_logger_on_first_use=True,
     )

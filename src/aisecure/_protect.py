@@ -37,8 +37,6 @@ def protect(
         return plan if isinstance(plan, Plan) else plan()
 
     def decorate(function: F) -> F:
-        if not callable(function):
-            raise TypeError("protect decorates a function")
         binding = _Binding.of(function, resource, prompt)
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passage:
@@ -67,7 +65,9 @@ def protect(
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
             passage = begin(args, kwargs)
             output = await adrive(_whole(passage, function, binding, args, kwargs))
-            return await _aopened(passage, output) if is_stream(output) else output
+            if inspect.isawaitable(output):  # the caller is given something to await, as before
+                return _awaited(passage, output)
+            return _opened(passage, output) if is_stream(output) else output
 
         def plain(*args: Any, **kwargs: Any) -> Any:
             passage = begin(args, kwargs)
@@ -116,11 +116,7 @@ def _whole(
 
 
 def _opened(passage: Passage, source: Any) -> Any:
-    return stream(passage, source) if hasattr(type(source), "__next__") else _late(passage, source)
-
-
-async def _aopened(passage: Passage, source: Any) -> Any:
-    return stream(passage, source) if hasattr(type(source), "__next__") else await astream(passage, source)
+    return stream(passage, source) if hasattr(type(source), "__next__") else astream(passage, source)
 
 
 async def _awaited(passage: Passage, output: Awaitable[Any]) -> Any:
@@ -130,7 +126,7 @@ async def _awaited(passage: Passage, output: Awaitable[Any]) -> Any:
         result = await output
         if is_stream(result):
             handed_over = True
-            return await _aopened(passage, result)
+            return _opened(passage, result)
         return await adrive(passage.leave(result))
     except BaseException as err:
         passage.fail(err)
@@ -138,16 +134,6 @@ async def _awaited(passage: Passage, output: Awaitable[Any]) -> Any:
     finally:
         if not handed_over:
             passage.close()
-
-
-async def _late(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    """An asynchronous stream that plain code returned: nothing here can wait, so its guard starts when it is read."""
-    chunks = await astream(passage, source)
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        await chunks.aclose()
 
 
 def _generator(
@@ -165,7 +151,7 @@ async def _async_generator(
     passage: Passage, function: Callable[..., AsyncIterator[Any]], binding: _Binding, args: Any, kwargs: Any
 ) -> AsyncGenerator[Any, None]:
     source = await adrive(_open(passage, function, binding, args, kwargs))
-    chunks = await astream(passage, source)
+    chunks = astream(passage, source)
     try:
         async for chunk in chunks:
             yield chunk
@@ -192,13 +178,33 @@ class _Parameter(NamedTuple):
     name: str
     position: int | None  # None: keyword only
     default: Any
+    by_name: bool = True  # False: positional only, so that an equal key is one of **kwargs
 
     def get(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.name in kwargs:
+        if self.by_name and self.name in kwargs:
             return kwargs[self.name]
         if self.position is not None and self.position < len(args):
             return args[self.position]
         return self.default
+
+    def put(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self.position is None or (self.by_name and self.name in kwargs) or self.position >= len(args):
+            return args, {**kwargs, self.name: value}
+        return (*args[: self.position], value, *args[self.position + 1 :]), kwargs
+
+
+class _Everything:
+    """The prompt of a function that takes ``*args`` and ``**kwargs`` alone: all of them, or guards would see nothing."""
+
+    def get(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return {"args": args, "kwargs": kwargs}
+
+    def put(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return value["args"], value["kwargs"]
 
 
 class _Binding(NamedTuple):
@@ -206,18 +212,25 @@ class _Binding(NamedTuple):
 
     literal: str
     pieces: tuple[tuple[str, _Parameter | None], ...]
-    prompt: _Parameter | None
+    prompt: _Parameter | _Everything | None
 
     @classmethod
     def of(cls, function: Callable[..., Any], resource: str | None, prompt: str | None) -> _Binding:
+        if isinstance(function, staticmethod | classmethod):
+            raise TypeError(f"write @{type(function).__name__} above protect, not below it")
+        if not callable(function):
+            raise TypeError("protect decorates a function")
         name = getattr(function, "__qualname__", type(function).__name__)
         parameters: dict[str, _Parameter] = {}
+        is_open = False
         for index, parameter in enumerate(inspect.signature(function).parameters.values()):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                is_open = True
                 continue
             default = None if parameter.default is parameter.empty else parameter.default
             position = None if parameter.kind is parameter.KEYWORD_ONLY else index
-            parameters[parameter.name] = _Parameter(parameter.name, position, default)
+            by_name = parameter.kind is not parameter.POSITIONAL_ONLY
+            parameters[parameter.name] = _Parameter(parameter.name, position, default, by_name)
         template = f"function:{name}".replace("{", "").replace("}", "") if resource is None else resource
         pieces = []
         for text, field, _, _ in string.Formatter().parse(template):
@@ -226,7 +239,7 @@ class _Binding(NamedTuple):
                     f"{name}: resource {template!r} names no parameter {field!r}", code="config.resource"
                 )
             pieces.append((text, None if field is None else parameters[field]))
-        chosen = _choose(name, parameters, prompt)
+        chosen = _choose(name, parameters, prompt) or (_Everything() if is_open else None)
         literal = template if all(parameter is None for _, parameter in pieces) else ""
         return cls(literal, tuple(pieces), chosen)
 
@@ -248,9 +261,7 @@ class _Binding(NamedTuple):
         prompt = self.prompt
         if prompt is None or value is prompt.get(args, kwargs):
             return args, kwargs
-        if prompt.position is None or prompt.name in kwargs or prompt.position >= len(args):
-            return args, {**kwargs, prompt.name: value}
-        return (*args[: prompt.position], value, *args[prompt.position + 1 :]), kwargs
+        return prompt.put(args, kwargs, value)
 
 
 def _choose(name: str, parameters: dict[str, _Parameter], prompt: str | None) -> _Parameter | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from enum import Enum
+from inspect import isawaitable
 from typing import Any
 
 from aisecure._flow import Passage, decision_of
@@ -14,6 +17,15 @@ from aisecure.guard import Guard
 from aisecure.ports import TextFilter
 
 __all__ = ["Gate", "astream", "is_stream", "stream"]
+
+
+#: What a chunk says once for the whole stream, and how it says nothing; readers add these up.
+_TOTALS: dict[str, Any] = {
+    "chunk_position": None,
+    "response_metadata": {},
+    "usage": None,
+    "usage_metadata": None,
+}
 
 
 def is_stream(output: Any) -> bool:
@@ -67,14 +79,14 @@ class Gate:
             self._observe(guard, chunk)
         if not self._guards:
             return (chunk,)
-        if kind is str:
-            text = self._push("", chunk)
+        if kind is str or (isinstance(chunk, str) and not isinstance(chunk, Enum)):
+            text = self._push("", str(chunk))
             return (text,) if text else ()
-        if kind is bytes:
+        if isinstance(chunk, bytes | bytearray | memoryview):
             # Bytes that are no UTF-8 go through unchanged, also when a character is cut by a chunk's edge.
             if self._decoder is None:
                 self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-            text = self._push("", self._decoder.decode(chunk))
+            text = self._push("", self._decoder.decode(bytes(chunk)))
             return (text.encode("utf-8", "surrogateescape"),) if text else ()
         return (self._rewrite(chunk),)
 
@@ -85,11 +97,14 @@ class Gate:
             Denied: What was held back must not go out.
             Unavailable: A guard could not run.
         """
+        out: list[Any] = []
         if self._decoder is not None:
             rest = self._push("", self._decoder.decode(b"", True)) + self._flush("")
-            return (rest.encode("utf-8", "surrogateescape"),) if rest else ()
-        out: list[Any] = []
+            if rest:
+                out.append(rest.encode("utf-8", "surrogateescape"))
         for path in self._chains:
+            if not path and self._decoder is not None:
+                continue
             rest = self._flush(path)
             if rest:
                 template = self._last.get(path)
@@ -115,7 +130,8 @@ class Gate:
 
     def _rewrite(self, chunk: Any) -> Any:
         def change(part: Part) -> str:
-            self._last[part.path] = chunk
+            if part.text:
+                self._last[part.path] = chunk
             return self._push(part.path, part.text)
 
         return rewrite(chunk, change, origin="model", chunk=True)
@@ -138,7 +154,18 @@ class Gate:
 
     def _chain(self) -> list[tuple[Guard, TextFilter]]:
         call = self._passage.call
-        return [(guard, f) for guard in self._guards if (f := guard.stream(call)) is not None]
+        chain = []
+        for guard in self._guards:
+            try:
+                text_filter = guard.stream(call)
+            except Denied as err:
+                self._passage.judge(guard, decision_of(err))
+            except Exception as err:  # noqa: BLE001  (whatever it is, the check did not run)
+                self._passage.skip_or_raise(guard, err)
+            else:
+                if text_filter is not None:
+                    chain.append((guard, text_filter))
+        return chain
 
     def _run(self, guard: Guard, step: Callable[..., str], *args: str) -> str:
         """Run one step of a filter; a filter in shadow mode sees the text and changes nothing."""
@@ -157,8 +184,14 @@ class Gate:
 
 
 def _only(template: Any, path: str, text: str) -> Any:
-    """Return a copy of a chunk in which one text is replaced and every other is empty."""
-    return rewrite(template, lambda part: text if part.path == path else "", origin="model", chunk=True)
+    """Return a copy of a chunk in which one text is replaced, every other is empty, and no total is told again."""
+    chunk = rewrite(template, lambda part: text if part.path == path else "", origin="model", chunk=True)
+    if isinstance(chunk, Mapping):
+        return {key: value for key, value in chunk.items() if key not in _TOTALS}
+    if hasattr(chunk, "model_copy"):
+        told = {name: empty for name, empty in _TOTALS.items() if getattr(chunk, name, None)}
+        return chunk.model_copy(update=told) if told else chunk
+    return chunk
 
 
 def stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None]:
@@ -200,10 +233,12 @@ def _stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None
             passage.close()
 
 
-async def astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
+def astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
     """Return an asynchronous generator of the guarded chunks, started as in `stream`."""
     chunks = _astream(passage, source)
-    await anext(chunks)
+    # Up to its first ``yield`` it waits for nothing, so that plain code can start it too.
+    with suppress(StopIteration):
+        chunks.asend(None).send(None)
     return chunks
 
 
@@ -228,9 +263,16 @@ async def _astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerat
         raise
     finally:
         try:
-            if hasattr(source, "aclose"):
-                await source.aclose()
+            await _aclose(source)
         finally:
             if gate is not None:
                 gate.note_findings()
             passage.close()
+
+
+async def _aclose(source: Any) -> None:
+    # OpenAI's and Anthropic's streams call it ``close`` and have it awaited.
+    close = getattr(source, "aclose", None) or getattr(source, "close", None)
+    closing = close() if close is not None else None
+    if isawaitable(closing):
+        await closing

@@ -9,8 +9,10 @@ Any other object is opaque: it passes unread, because nobody could put a changed
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 from aisecure.errors import InputRejected
@@ -53,7 +55,7 @@ _ORIGINS: Mapping[str, Origin] = {
 #: look like one of those, so that {"id": "ada@example.org"} in a user's own JSON is still read.
 _STRUCTURE = frozenset(
     {
-        "created", "finish_reason", "id", "index", "logprobs", "model", "object", "response_metadata", "role",
+        "chunk_position", "created", "finish_reason", "id", "index", "logprobs", "model", "object", "response_metadata", "role",
         "service_tier", "stop_reason", "system_fingerprint", "tool_call_id", "tool_use_id", "type", "usage",
         "usage_metadata",
     }
@@ -138,12 +140,17 @@ class _Walk:
             raise InputRejected(f"The value is nested deeper than {MAX_DEPTH} levels.", code="input.nested")
         if isinstance(value, Mapping):
             return self._mapping(value, path, origin, depth)
-        if isinstance(value, list | tuple | set | frozenset):
+        if isinstance(value, list | tuple | set | frozenset | deque):
             return self._sequence(value, path, origin, depth)
         if isinstance(value, bytes | bytearray):
             return self._bytes(value, path, origin)
-        if isinstance(value, str):  # a subclass, such as an enumeration: its value is structure
-            return value
+        if isinstance(value, str):
+            if isinstance(value, Enum):  # its value is one of a few, and so structure
+                return value
+            # A text by another name: Markup, LangChain's TextAccessor, numpy's str_. Changed, it is a plain text.
+            text = str(value)
+            changed = self._text(text, path, origin)
+            return value if changed == text else changed
         if hasattr(kind, "model_fields") and hasattr(value, "model_copy"):
             return self._model(value, path, origin, depth)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -189,11 +196,23 @@ class _Walk:
         return {**value, **changed} if changed else value
 
     def _sequence(self, value: Any, path: str, origin: Origin, depth: int) -> Any:
-        new = [self.visit(item, f"{path}/{index}", origin, depth + 1) for index, item in enumerate(value)]
+        new = [
+            self.visit(item, f"{path}/{self._place(item, index)}", origin, depth + 1)
+            for index, item in enumerate(value)
+        ]
         if all(after is before for after, before in zip(new, value, strict=True)):
             return value
         kind = type(value)
+        if kind is deque:
+            return deque(new, value.maxlen)
         return kind(*new) if hasattr(kind, "_fields") else kind(new)
+
+    def _place(self, item: Any, index: int) -> int:
+        """Return the place of a list's item; in a chunk the one it states, since each carries one or two of many."""
+        if self._structure is not _CHUNK_STRUCTURE:
+            return index
+        stated = item.get("index") if isinstance(item, Mapping) else getattr(item, "index", None)
+        return stated if type(stated) is int else index
 
     def _model(self, value: Any, path: str, origin: Origin, depth: int) -> Any:
         fields = {name: getattr(value, name) for name in type(value).model_fields}

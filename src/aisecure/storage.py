@@ -1,24 +1,34 @@
-"""The data folder and its one SQLite file, with numbered migrations per concern.
+"""The data folder: its one SQLite file, with numbered migrations per concern, and its private files.
 
 Layout of a data folder: ``aisecure.db`` here, ``audit/`` and ``keys/`` beside it, all 0700.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import sqlite3
+import stat
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aisecure.errors import Misconfigured, Unavailable
+from aisecure.errors import AISecureError, Misconfigured, Unavailable
 
-__all__ = ["Storage", "private_folder"]
+__all__ = ["Storage", "private_folder", "read_private", "update_private"]
 
 #: Seconds that a writer waits for another process's write to end before it gives up.
 BUSY_TIMEOUT_SECONDS = 5.0
+#: Private files hold keys; one of 10,000 keys has about 1.2 MB. A larger file is something else.
+MAX_PRIVATE_BYTES = 16 << 20
+
+#: Errors of a disk that may have room, or be whole, tomorrow; everything else is a matter of set-up.
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE})
 
 
 def private_folder(path: Path) -> Path:
@@ -27,6 +37,7 @@ def private_folder(path: Path) -> Path:
     Raises:
         Misconfigured: It cannot be created, or is no folder.
     """
+    _check_name(path)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as err:
@@ -34,6 +45,151 @@ def private_folder(path: Path) -> Path:
             f"data folder {path}: {err.strerror or type(err).__name__}; choose a folder that this process may write"
         ) from err
     return path
+
+
+def read_private(path: Path) -> bytes:
+    """Return the bytes of a file that only its owner can read.
+
+    Symbolic links are followed, because that is how orchestrators mount secrets.
+
+    Raises:
+        Misconfigured: The file is missing (code ``config.missing``), is no ordinary file, is larger than
+            `MAX_PRIVATE_BYTES`, or group or others may read or write it (CWE-732).
+        Unavailable: The disk failed.
+    """
+    _check_name(path)
+    try:
+        # O_NONBLOCK: a FIFO in the file's place must not hang the program; ordinary files ignore it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Misconfigured(f"{path}: is no ordinary file; name the file that holds the key")
+            if status.st_mode & 0o077:
+                raise Misconfigured(
+                    f"{path}: group or others have access (mode {stat.S_IMODE(status.st_mode):04o}); "
+                    f"run: chmod 600 {path}",
+                    code="config.mode",
+                )
+            data = file.read(MAX_PRIVATE_BYTES + 1)
+    except FileNotFoundError as err:
+        raise Misconfigured(
+            f"{path}: no such file; restore it from a backup, or create it", code="config.missing"
+        ) from err
+    except OSError as err:
+        raise _file_error(path, err) from err
+    if len(data) > MAX_PRIVATE_BYTES:
+        raise Misconfigured(
+            f"{path}: larger than {MAX_PRIVATE_BYTES} bytes; name the file that holds the key"
+        )
+    return data
+
+
+def update_private(path: Path, change: Callable[[bytes | None], bytes]) -> bytes:
+    """Change a private file in one step: a reader, or a crash, sees the old bytes or the new, nothing between.
+
+    Processes that update files of one folder take turns, so that none works on bytes that another is
+    about to replace.
+
+    Args:
+        path: The file; its folder is created with mode 0700, the file has mode 0600.
+        change: Takes the present bytes, None when there is no file, and returns those to keep. Returning
+            the very object it was given leaves the file untouched.
+
+    Returns:
+        The bytes that the file holds now.
+
+    Raises:
+        Misconfigured: The file cannot be read (see `read_private`) or its folder not be written.
+        Unavailable: The disk is full or failed; the old file is as it was.
+    """
+    private_folder(path.parent)
+    with _turn(path):
+        try:
+            before: bytes | None = read_private(path)
+        except Misconfigured as err:
+            if err.code != "config.missing":
+                raise
+            before = None
+        after = change(before)
+        if after is not before:
+            # A link is followed, so that the file it names changes and the link stays.
+            _replace(Path(os.path.realpath(path)), after)
+    return after
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Hold the lock of the file's folder, which the kernel releases also when the process is killed."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+    except OSError as err:
+        raise _file_error(path, err) from err
+
+
+def _replace(target: Path, data: bytes) -> None:
+    new = target.with_name(f".{target.name}.new")
+    # Whoever left one was killed while it had its turn.
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        new.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # the rename itself survives a power cut
+    finally:
+        os.close(folder)
+
+
+def _check_name(path: Path) -> None:
+    try:
+        plain = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        plain = False
+    if not plain:
+        raise Misconfigured(
+            f"{str(path)!r}: a file name has no NUL and no lone surrogate; write a plain path"
+        )
+
+
+def _file_error(path: Path, err: OSError) -> AISecureError:
+    if err.errno in _PASSING:
+        return Unavailable(f"{path}: {err.strerror}", code="unavailable.storage")
+    return Misconfigured(f"{path}: {err.strerror or type(err).__name__}; check the path and its permissions")
+
+
+#: Connections that came through a fork. Closing one in the child, or freeing it, can harm the parent's
+#: database (https://sqlite.org/howtocorrupt.html, section 2.6), so they are kept.
+_INHERITED: list[sqlite3.Connection] = []
+
+
+class _Held:
+    """A connection as its thread holds it: the thread that ends closes it."""
+
+    __slots__ = ("__weakref__", "connection", "owner")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.owner = os.getpid()
+
+    def __del__(self) -> None:
+        if os.getpid() == self.owner:
+            self.connection.close()
+        else:
+            _INHERITED.append(self.connection)
 
 
 class Storage:
@@ -55,10 +211,11 @@ class Storage:
         self._local = threading.local()
         self._shared: sqlite3.Connection | None = None
         self._lock = threading.RLock()
-        self._opened: list[sqlite3.Connection] = []
+        self._held: weakref.WeakSet[_Held] = weakref.WeakSet()
         self._migrated: set[str] = set()
         self._owner = os.getpid()
         if not self._memory:
+            _check_name(Path(self.path))
             private_folder(Path(self.path).parent)
         self._connection()
 
@@ -66,6 +223,7 @@ class Storage:
         return f"Storage({self.path!r})"
 
     def _open(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = None
         try:
             if not self._memory:
                 # Created before SQLite does, so that the file never exists with a wider mode.
@@ -82,10 +240,11 @@ class Storage:
                 "CREATE TABLE IF NOT EXISTS aisecure_schema (concern TEXT PRIMARY KEY, version INTEGER NOT NULL)"
             )
         except (sqlite3.Error, OSError) as err:
+            if connection is not None:
+                connection.close()
             raise Misconfigured(
                 f"database {self.path}: {err}; restore it from a backup, or move it away to start empty"
             ) from err
-        self._opened.append(connection)
         return connection
 
     def _connection(self) -> sqlite3.Connection:
@@ -95,18 +254,18 @@ class Storage:
             if self._shared is None:
                 self._shared = self._open()
             return self._shared
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is None:
             with self._lock:
-                connection = self._local.connection = self._open()
-        return connection
+                held = self._local.held = _Held(self._open())
+                self._held.add(held)
+        return held.connection
 
     def _forked(self) -> None:
-        # The parent's connections are dropped unclosed: closing would release locks the parent holds.
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._local = threading.local()
-        self._opened = []
+        self._held = weakref.WeakSet()
 
     def migrate(self, concern: str, steps: Sequence[str]) -> None:
         """Bring a concern's tables up to date; step N runs once, in order, each in a transaction.
@@ -206,12 +365,12 @@ class Storage:
     def close(self) -> None:
         """Close every connection of this process; later use opens them again."""
         with self._lock:
-            for connection in self._opened:
-                connection.close()
-            self._opened = []
+            for held in tuple(self._held):
+                held.connection.close()
             self._local = threading.local()
-            self._shared = None
-            if self._memory:
+            if self._shared is not None:
+                self._shared.close()
+                self._shared = None
                 self._migrated.clear()
 
 

@@ -1,0 +1,105 @@
+"""The text of an API key: ``<prefix>_<environment>_<key id>_<secret><checksum>``.
+
+Underscores, so that a double click selects all of it; a visible prefix, so that scanners find a leaked one; a
+checksum, so that typing errors and look-alikes are refused without a look-up. The checksum is CRC-32: it finds
+accidents and keeps nobody from making keys up.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+__all__ = ["KEY_PATTERN", "KeyText", "KeyTextFormat", "is_well_formed"]
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID = 12
+#: 30 characters of base62 are 178 random bits, as in GitHub's tokens; 160 would do.
+_SECRET = 30
+#: 62**6 > 2**32, so that six characters hold any CRC-32.
+_CHECK = 6
+_TAIL = _ID + 1 + _SECRET + _CHECK
+
+#: For secret scanners: the form of a key with any prefix and environment. `is_well_formed` sorts out look-alikes.
+KEY_PATTERN = (
+    rf"\b[a-z][a-z0-9]{{1,15}}_[a-z][a-z0-9]{{0,15}}_[0-9A-Za-z]{{{_ID}}}_[0-9A-Za-z]{{{_SECRET + _CHECK}}}\b"
+)
+
+_NAME = re.compile(r"[a-z][a-z0-9]{0,15}", re.ASCII)
+_LONGEST = 16 + 1 + 16 + 1 + _TAIL
+
+
+class KeyText(NamedTuple):
+    """The two parts of a key's text that matter after its form was checked."""
+
+    key_id: str
+    secret: str
+
+
+class KeyTextFormat:
+    """Writes and reads the texts of one prefix and environment.
+
+    Raises:
+        ValueError: Prefix or environment are not 1 to 16 lower-case letters and digits, a letter first (the
+            prefix has at least two).
+    """
+
+    __slots__ = ("_head", "_length")
+
+    def __init__(self, prefix: str, environment: str) -> None:
+        for what, value, least in (("prefix", prefix, 2), ("environment", environment, 1)):
+            if len(value) < least or not _NAME.fullmatch(value):
+                raise ValueError(
+                    f"{what}: write {least} to 16 lower-case letters and digits, a letter first, such as 'ais'"
+                )
+        self._head = f"{prefix}_{environment}_"
+        self._length = len(self._head) + _TAIL
+
+    def new(self, randbelow: Callable[[int], int] = secrets.randbelow) -> tuple[str, KeyText]:
+        """Return a fresh key's text and its parts.
+
+        Args:
+            randbelow: Source of cryptographic randomness: a number from 0 to below its argument.
+        """
+        parts = KeyText(base62(randbelow(62**_ID), _ID), base62(randbelow(62**_SECRET), _SECRET))
+        body = f"{self._head}{parts.key_id}_{parts.secret}"
+        return body + _checksum(body), parts
+
+    def read(self, text: str) -> KeyText | None:
+        """Return the parts of a text, or None when it is none of ours; takes no longer for longer texts."""
+        if len(text) != self._length or not text.startswith(self._head) or not is_well_formed(text):
+            return None
+        start = len(self._head)
+        return KeyText(text[start : start + _ID], text[start + _ID + 1 : -_CHECK])
+
+
+def is_well_formed(text: str) -> bool:
+    """Whether a text has the form of an API key of any prefix, and its checksum is right.
+
+    >>> is_well_formed("ais_live_000000000000_0000000000000000000000000000000VqxsA")
+    True
+    >>> is_well_formed("ais_live_000000000000_0000000000000000000000000000000Vqxs_")
+    False
+    """
+    if len(text) > _LONGEST or not _FORM.fullmatch(text):
+        return False
+    return _checksum(text[:-_CHECK]) == text[-_CHECK:]
+
+
+def base62(number: int, width: int) -> str:
+    """Return a number in base 62, padded with zeros on the left."""
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits.append(_BASE62[digit])
+    return "".join(reversed(digits))
+
+
+def _checksum(body: str) -> str:
+    return base62(zlib.crc32(body.encode()), _CHECK)
+
+
+_FORM = re.compile(KEY_PATTERN)

@@ -109,7 +109,7 @@ def test_findings_and_changes_travel_on(log, events):
     finding = Finding("pii.email", 0, 2)
     change = Trace("a", log, before=lambda call: Changed(call.with_input("new"), (finding,)))
     seen = []
-    guarded = shield(change, events=events).protect()(lambda prompt: seen.append(prompt))
+    guarded = shield(change, events=events).protect()(seen.append)
     guarded("old")
     assert seen == ["new"]
     assert events.only("call.allowed").findings == (finding,)
@@ -207,7 +207,7 @@ def test_a_refusal_of_an_inner_call_is_a_failure_of_the_outer(log):
     deny = Trace("a", log, before=lambda call: Decision.deny("access.denied"))
     deep = shield(deny, events=inner).protect("model:inner")(lambda prompt: 1)
     with pytest.raises(AccessDenied):
-        shield(events=outer).protect("model:outer")(lambda prompt: deep(prompt))("x")
+        shield(events=outer).protect("model:outer")(deep)("x")
     assert (inner.types, outer.types) == (["call.denied"], ["call.failed"])
 
 

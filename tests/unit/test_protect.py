@@ -167,7 +167,7 @@ def test_a_plain_function_that_returns_an_awaitable_is_guarded_when_it_is_awaite
     async def later(prompt):
         return f"later {prompt}"
 
-    guarded = shield.protect()(lambda prompt: later(prompt))
+    guarded = shield.protect()(later)
     assert asyncio.run(guarded("hi")) == "<later HI>"
     assert events.types == ["call.allowed"]
 
@@ -213,7 +213,7 @@ def test_a_returned_stream_that_is_never_read_still_ends_its_call(shield, guard,
     bot = Bot("b")
     guarded = shield.protect()(bot.async_generator if asynchronous else bot.generator)
     returned = shield.protect()(
-        lambda prompt: (bot.async_generator if asynchronous else bot.generator)(prompt)
+        bot.async_generator if asynchronous else bot.generator
     )
     guarded("hi")  # never begun: nothing happened, nothing to tell
     assert events.types == []

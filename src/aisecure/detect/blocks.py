@@ -53,8 +53,10 @@ _SPACE = "[ \xa0]"
 _JOIN = "|".join(
     (
         rf"(?<=[{_DIGITS})]){_SPACE}(?=[{_DIGITS}(])",  # groups of digits, an area code in parentheses
-        rf"(?<=[0-9]){_SPACE}(?=[A-Z]{{2}})",  # IBAN: GB82 WEST
-        rf"(?<=[A-Z]){_SPACE}(?=[0-9])",  # IBAN: WEST 1234, 3M02 606
+        # IBAN groups: GB82 WEST, WEST 1234, 013A A, 125K ZT50, MTLC AST0, CDEF G
+        rf"(?<=[0-9]){_SPACE}(?=[A-Z][A-Z0-9]{{0,3}}(?![A-Za-z0-9]))",
+        rf"(?<=[A-Z]){_SPACE}(?=[0-9])",
+        rf"(?:(?<=\d[A-Z])|(?<=\d[A-Z]{{2}})|(?<=\d[A-Z]{{3}})|(?<= [A-Z]{{4}})){_SPACE}(?=[A-Z0-9]{{1,4}}(?![A-Za-z0-9]))",
         rf"(?<=[0-9]){_SPACE}(?=(?:[xX]|[eE]xt\.?) ?[0-9])",  # 555-0100 ext. 12
         rf"(?<=[0-9] [xX]){_SPACE}(?=[0-9])",
         rf"(?<=[0-9] [eE]xt){_SPACE}(?=[0-9])",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from aisecure.detect.blocks import CONTEXT
 from aisecure.detect.checksums import luhn, mod97
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 
@@ -33,6 +34,7 @@ _BRANDS: tuple[tuple[str, int, int, frozenset[int]], ...] = (
     ("jcb", 3528, 3589, frozenset({16, 17, 18, 19})),
     ("jcb", 2131, 2131, frozenset({15})),
     ("jcb", 1800, 1800, frozenset({15})),
+    ("uatp", 1, 1, frozenset({15})),
     ("mir", 2200, 2204, frozenset({16, 17, 18, 19})),
     ("mastercard", 2221, 2720, frozenset({16})),
     ("mastercard", 51, 55, frozenset({16})),
@@ -60,11 +62,19 @@ def card_brand(digits: str) -> str:
     return ""
 
 
+_CARD_LABEL = re.compile(r"\b(?:cards?|cc|pan|visa|mastercard|amex)\b\D{0,30}\Z", re.IGNORECASE)
+
+
 def _find_cards(window: str, at: int) -> Iterator[Candidate]:
     for found in _CARD.finditer(window, at):
         digits = "".join(filter(str.isdecimal, found.group()))
-        if card_brand(digits) and luhn(digits) and len(set(digits)) > 1:
+        if not luhn(digits) or len(set(digits)) == 1:
+            continue
+        if card_brand(digits):
             yield Candidate(*found.span(), CARD_KIND, 1.0 if found.lastindex else 0.9)
+        elif _CARD_LABEL.search(window[max(0, found.start() - CONTEXT) : found.start()]):
+            # Store and fuel cards, and ranges issued after this table was written.
+            yield Candidate(*found.span(), CARD_KIND, 0.7)
 
 
 #: Length by country; SWIFT IBAN registry.
@@ -110,4 +120,4 @@ def _iban_end(window: str, start: int, length: int) -> int:
 
 
 CARD = Recognizer((CARD_KIND,), Shape.DIGIT, _find_cards)
-IBAN = Recognizer((IBAN_KIND,), Shape.DIGIT | Shape.LONG, _find_ibans)
+IBAN = Recognizer((IBAN_KIND,), Shape.DIGIT, _find_ibans)

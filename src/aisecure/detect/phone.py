@@ -22,21 +22,32 @@ _NOT_INSIDE = r"(?<![\w+])(?<!\d[-.,])"
 
 _INTERNATIONAL = re.compile(rf"(?<![\w+])\+\(?\d(?:{_GAP}{{0,3}}\d){{6,14}}(?!\d){_EXTENSION}", re.IGNORECASE)
 _NORTH_AMERICAN = re.compile(
-    rf"{_NOT_INSIDE}(?:1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])(\d{{3}})[ .\-](\d{{4}})"
+    rf"{_NOT_INSIDE}(?:(?:00)?1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])(\d{{3}})[ .\-](\d{{4}})"
     rf"(?![\w]|[-.]\d){_EXTENSION}(?!\w)|"
     # the extension written without a space: 555-123-4567x89
-    rf"{_NOT_INSIDE}(?:1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])\d{{3}}[ .\-]\d{{4}}x\d{{1,6}}(?!\w)",
+    rf"{_NOT_INSIDE}(?:(?:00)?1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])\d{{3}}[ .\-]\d{{4}}x\d{{1,6}}(?!\w)",
     re.IGNORECASE,
 )
 _TRUNK_ZERO = re.compile(rf"{_NOT_INSIDE}\(?0[1-9]\d{{0,3}}\)?(?:[ .\-/]\d{{2,8}}){{1,4}}(?![\w]|[-.,:]\d)")
 _ANY_GROUPS = re.compile(rf"{_NOT_INSIDE}\(?\d(?:{_GAP}{{0,2}}\d){{6,14}}(?![\w]|[-.,:/]\d)")
+# What is said before a number, and what may stand between.
 _LABEL = re.compile(
-    r"\b(?:tele)?(?:phone|fon|foon|fono)\b|\b(?:tel|tél|mobile|mobil|cell|cellphone|fax|hotline|whatsapp|sms|call"
-    r"|dial|text|ring|reach|contact|handy)\b",
+    r"\b(?:(?:tele)?(?:phone|fon|foon|fono)|tel|t[ée]l|mobile?|cell(?:phone)?|fax|desk|hotline|whatsapp|sms|handy"
+    r"|call(?:ed|ing)?|dial(?:ed|ing)?|text(?:ed|ing)?|ring|reach(?:ed)?|contact(?:ed)?|answering|messages?)\b"
+    r"\D{0,24}\Z",
+    re.IGNORECASE,
+)
+# Numbers that are called otherwise: an order, an account, a health service number.
+_OTHER_LABEL = re.compile(
+    r"\b(?:nhs|mrn|npi|account|acct|order|invoice|batch|lot|ref(?:erence)?|case|ticket|claim|policy|id|member|tracking"
+    r"|serial|part|sequence)\b[^\d\n]{0,16}\Z",
     re.IGNORECASE,
 )
 _LABEL_REACH = 40
-_DATE = re.compile(r"(?:19|20)\d\d[-./]\d\d[-./]\d\d|\d\d[-./]\d\d[-./](?:19|20)\d\d")
+# Dates, and the groups of a social security number.
+_OTHER_SHAPE = re.compile(
+    r"(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d(?!\d)|\d\d[-./]\d\d[-./](?:19|20)\d\d|\d{3}-\d\d-\d{4}(?!\d)"
+)
 
 
 def _digits(text: str) -> int:
@@ -48,20 +59,20 @@ def _find(window: str, at: int) -> Iterator[Candidate]:
         for found in _INTERNATIONAL.finditer(window, at):
             yield Candidate(*found.span(), KIND, 0.9)
     for found in _NORTH_AMERICAN.finditer(window, at):
-        yield Candidate(*found.span(), KIND, 0.8)
+        yield Candidate(*found.span(), KIND, _doubted(window, found.start(), 0.8))
     for found in _TRUNK_ZERO.finditer(window, at):
-        if 9 <= _digits(found.group()) <= 12 and not _DATE.match(found.group()):
-            yield Candidate(*found.span(), KIND, 0.6)
+        if 9 <= _digits(found.group()) <= 12 and not _OTHER_SHAPE.match(found.group()):
+            yield Candidate(*found.span(), KIND, _doubted(window, found.start(), 0.6))
     for found in _ANY_GROUPS.finditer(window, at):
         start = found.start()
-        if _labelled(window, start) and not _DATE.match(found.group()):
-            yield Candidate(start, found.end(), KIND, 0.7)
+        labelled = _LABEL.search(window[max(0, start - _LABEL_REACH) : start])
+        if labelled and not _OTHER_SHAPE.match(found.group()):
+            yield Candidate(start, found.end(), KIND, _doubted(window, start, 0.7))
 
 
-def _labelled(window: str, start: int) -> bool:
-    """Whether a label stands before, with no other number between."""
-    before = window[max(0, start - _LABEL_REACH) : start]
-    return bool(_LABEL.search(before)) and not any(map(str.isdecimal, before[-_LABEL_REACH // 2 :]))
+def _doubted(window: str, start: int, score: float) -> float:
+    """Return the score, lowered where the number is called something else."""
+    return score - 0.4 if _OTHER_LABEL.search(window[max(0, start - _LABEL_REACH) : start]) else score
 
 
 PHONE = Recognizer((KIND,), Shape.DIGIT, _find)

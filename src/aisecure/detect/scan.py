@@ -261,7 +261,7 @@ class Scan:
                 found = WORTH_A_LOOK.search(buffer, cursor, limit)
                 if found is None:
                     self._plain(out, limit if closed else tail_word(buffer, cursor, limit))
-                    self._waits_for_word = not closed and limit == len(buffer)
+                    self._waits_for_word = not closed and not HARD.search(buffer, limit)
                     return
                 start = found.start()
             bound = min(limit, start + WINDOW + LOOKAHEAD + 1)
@@ -269,7 +269,7 @@ class Scan:
             longer = end - start > WINDOW
             if not longer and not closed and bound == limit and may_go_on(buffer, end, limit):
                 self._plain(out, start)
-                self._waits_for_word = end == limit == len(buffer)
+                self._waits_for_word = end == limit and not HARD.search(buffer, limit)
                 return
             if longer:
                 end = start + WINDOW

@@ -6,7 +6,6 @@ that class, so a token of any length is found whole. Sources: the issuers' docum
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ __all__ = ["CONTEXT_TOKENS", "PREFIXED", "URL_PASSWORD"]
 _ALNUM = re.compile(r"[A-Za-z0-9]*+")
 _WORD = re.compile(r"[A-Za-z0-9_]*+")
 _URLSAFE = re.compile(r"[A-Za-z0-9_-]*+")
+_PATH = re.compile(r"[A-Za-z0-9/_-]*+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_-]*+")
 _DOTTED = re.compile(r"(?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_.-]))*+")
 
@@ -36,9 +36,9 @@ _TOKENS = (
     _Token("github_token", r"github_pat_[A-Za-z0-9_]{22,}", _WORD),
     _Token("anthropic_key", r"sk-ant-[A-Za-z0-9_-]{16,}", _URLSAFE),
     _Token("openai_key", r"sk-[A-Za-z0-9_-]{20,}", _URLSAFE, random=True),
-    _Token("slack_token", r"(?:xox[abeoprs]-|xoxe\.xox[bp]-|xapp-)[A-Za-z0-9-]{10,}", _URLSAFE),
-    _Token("slack_webhook", r"https://hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,}", None),
-    _Token("stripe_key", r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,}", _ALNUM),
+    _Token("slack_token", r"(?:xox[abeoprs]-|xoxe\.xox[bp]-|xapp-)[A-Za-z0-9-]{10,}", _URLSAFE, random=True),
+    _Token("slack_webhook", r"https?://hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,}", _PATH),
+    _Token("stripe_key", r"(?:sk|rk)_(?:live|test|prod)_[A-Za-z0-9]{10,}", _ALNUM),
     _Token("stripe_key", r"whsec_[A-Za-z0-9+/=]{20,}", _BASE64),
     _Token("google_api_key", r"AIza[A-Za-z0-9_-]{35,}", _URLSAFE),
     _Token("google_oauth_token", r"ya29\.[A-Za-z0-9_-]{20,}", _URLSAFE),
@@ -46,6 +46,9 @@ _TOKENS = (
     _Token("aisecure_key", r"ais_[A-Za-z0-9_-]{20,}", _URLSAFE),
     _Token("jwt", r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*+", _DOTTED),
 )  # fmt: skip
+
+#: A generated token has at least so many different characters in its last sixteen.
+_FEWEST_CHARACTERS = 4
 
 _PREFIXED = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(f"({token.pattern})" for token in _TOKENS) + ")")
 
@@ -56,19 +59,25 @@ def _find_prefixed(window: str, at: int) -> Iterator[Candidate]:
         start, end = found.span()
         if token.kind == "jwt":
             end = _jwt_end(window, start, end)
-        if end and not (token.random and not looks_random(window[start:end])):
+        text = window[start:end]
+        # ghp_xxxxxxxxxxxx stands for a token and is none.
+        if len(set(text[-16:])) >= _FEWEST_CHARACTERS and (not token.random or looks_random(text)):
             yield Candidate(start, end, f"secret.{token.kind}", 0.95, token.run)
+
+
+_LONG_HEADER = 200
 
 
 def _jwt_end(window: str, start: int, end: int) -> int:
     """Return the end of the compact JWS or JWE (RFC 7515, 7516) here, or 0; its header must be a JOSE header."""
     header, dot, _ = window[start:end].partition(".")
-    if not dot and end < len(window):
+    # A header alone is a token only when it is so long that the rest lies after the window.
+    if not dot and len(header) < _LONG_HEADER:
         return 0
     sample = header[: min(len(header), 200) & ~3]
     try:
         decoded = urlsafe_b64decode(sample)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return 0
     if not re.search(rb'"(?:alg|typ|enc|kid|cty|jwk|jku|x5[ctu]|zip|crit)"', decoded):
         return 0
@@ -106,7 +115,7 @@ def _find_in_context(window: str, at: int) -> Iterator[Candidate]:
         if looks_random(opaque.group()):
             yield Candidate(opaque.start(), end, "secret.bearer_token", 0.8, _OPAQUE_RUN)
     for found in _AWS_SECRET.finditer(window, at):
-        if _AWS_LABEL.search(window[: found.start()]) and looks_random(found.group()):
+        if _AWS_LABEL.search(window[: found.start()]) and len(set(found.group())) >= 16:
             yield Candidate(*found.span(), "secret.aws_secret_key", 0.8)
 
 

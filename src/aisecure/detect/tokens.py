@@ -47,8 +47,9 @@ _TOKENS = (
     _Token("jwt", r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*+", _DOTTED),
 )  # fmt: skip
 
-#: A generated token has at least so many different characters in its last sixteen.
+#: A generated token has at least so many different characters after its prefix.
 _FEWEST_CHARACTERS = 4
+_LONGEST_PREFIX = len("github_pat_")
 
 _PREFIXED = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(f"({token.pattern})" for token in _TOKENS) + ")")
 
@@ -61,7 +62,9 @@ def _find_prefixed(window: str, at: int) -> Iterator[Candidate]:
             end = _jwt_end(window, start, end)
         text = window[start:end]
         # ghp_xxxxxxxxxxxx stands for a token and is none.
-        if len(set(text[-16:])) >= _FEWEST_CHARACTERS and (not token.random or looks_random(text)):
+        if len(set(text[_LONGEST_PREFIX:])) >= _FEWEST_CHARACTERS and (
+            not token.random or looks_random(text)
+        ):
             yield Candidate(start, end, f"secret.{token.kind}", 0.95, token.run)
 
 

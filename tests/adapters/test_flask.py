@@ -6,7 +6,7 @@ import pytest
 from flask import Flask, Response, request
 from tests.adapters.contract import HttpContract
 from tests.adapters.servers import Switch, serve_wsgi
-from tests.adapters.world import TYPES, Bot, World, framed
+from tests.adapters.world import ANA, TYPES, Bot, World, framed
 
 from aisecure.adapters.flask import AISecure, current_principal
 
@@ -52,3 +52,32 @@ class TestFlask(HttpContract):
         switch, url = server
         switch.app = flask_app(world)
         return url
+
+    def test_both_ways_to_begin_leave_the_extension_in_its_place(self, world):
+        app = Flask(__name__)
+        extension = AISecure(app, world.shield)
+        assert app.extensions["aisecure"] is extension
+        assert extension.shield is world.shield
+        for wrong in ((), (app,), (world.shield, world.shield), ("app", world.shield)):
+            with pytest.raises(TypeError):
+                AISecure(*wrong)
+
+    def test_no_principal_stays_behind_after_a_request(self, world):
+        self.send("/me", ANA)
+        self.send("/me", "wrong-key-5e5e")
+        assert self.client.get("/open").text == "open:"
+        assert current_principal.is_anonymous
+
+    def test_hooks_of_the_app_run_for_known_callers_only(self, world, server):
+        app = Flask(__name__)
+        seen = []
+
+        @app.before_request
+        def hook():
+            seen.append(current_principal.id)
+
+        AISecure(app, world.shield)
+        server[0].app = app
+        self.send("/nowhere", "wrong-key-5e5e")
+        self.send("/nowhere", ANA)
+        assert seen == ["ana"]

@@ -167,7 +167,10 @@ def test_a_plain_function_that_returns_an_awaitable_is_guarded_when_it_is_awaite
     async def later(prompt):
         return f"later {prompt}"
 
-    guarded = shield.protect()(later)
+    def plain(prompt):
+        return later(prompt)
+
+    guarded = shield.protect()(plain)
     assert asyncio.run(guarded("hi")) == "<later HI>"
     assert events.types == ["call.allowed"]
 
@@ -212,9 +215,11 @@ def test_a_function_that_returns_a_stream_is_guarded_as_one(shield, events, asyn
 def test_a_returned_stream_that_is_never_read_still_ends_its_call(shield, guard, events, asynchronous):
     bot = Bot("b")
     guarded = shield.protect()(bot.async_generator if asynchronous else bot.generator)
-    returned = shield.protect()(
-        bot.async_generator if asynchronous else bot.generator
-    )
+
+    @shield.protect()
+    def returned(prompt):
+        return bot.async_generator(prompt) if asynchronous else bot.generator(prompt)
+
     guarded("hi")  # never begun: nothing happened, nothing to tell
     assert events.types == []
 

@@ -34,8 +34,8 @@ class Ill(Guard):
 def test_the_context_is_set_inside_and_restored_after_also_by_an_error():
     shield = Shield()
     with shield.acting_as(Principal("a"), request_id="r"):
-        with pytest.raises(KeyError), shield.acting_as(Principal("b")):
-            assert (current_context().principal.id, current_context().request_id) == ("b", "r")
+        with pytest.raises(KeyError), shield.acting_as(Principal("b")) as context:
+            assert (context.principal.id, context.request_id, current_context()) == ("b", "r", context)
             raise KeyError
         assert current_context().principal.id == "a"
     assert current_context().principal.is_anonymous

@@ -102,6 +102,8 @@ class _Records:
             with suppress(orjson.JSONDecodeError):
                 value = orjson.loads(data)
                 self._quoted = True
+        if not value:
+            return None
         out = list(self._gate.feed(value))
         return None if len(out) == 1 and (out[0] is value or out[0] == value) else out
 

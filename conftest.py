@@ -17,6 +17,7 @@ _ROOT = Path(__file__).parent
 
 def _enter_folder(namespace: dict[str, Any]) -> None:
     # Examples write where a reader's would: into the current folder. Here that is an empty one.
+    namespace["__name__"] = "__main__"  # as in a file of the reader's own
     namespace["_folder"] = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     namespace["_before"] = Path.cwd()
     os.chdir(namespace["_folder"].name)

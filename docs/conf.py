@@ -32,6 +32,8 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+# Fields of records are described by their class; as entries of their own they would stand there twice.
+napoleon_use_ivar = True
 
 
 class EventTable(SphinxDirective):

@@ -80,6 +80,7 @@ def lock_entry_for_file(
     path: str | Path,
     *,
     name: str | None = None,
+    id: str = "",
     responses: tuple[str, ...] = (),
     relative_to: str | Path | None = None,
 ) -> str:
@@ -88,7 +89,8 @@ def lock_entry_for_file(
     Args:
         path: The file.
         name: What the application calls the model; the file's name without its suffix when None.
-        responses: Names that the server of the file gives in its responses, beside path and base name.
+        id: What the server of the file calls it, to be sent as the model of requests; none when empty.
+        responses: Further names that the server of the file gives in its responses, beside path and base name.
         relative_to: Folder of the lock file, to write the path relative to it when the file is inside.
 
     Raises:
@@ -108,6 +110,8 @@ def lock_entry_for_file(
         f"path = {_quoted(str(shown))}",
         f'digest = "sha256:{digest}"',
     ]
+    if id:
+        lines.insert(1, f"id = {_quoted(id)}")
     if responses:
         lines.append(f"responses = [{', '.join(map(_quoted, responses))}]")
     return "\n".join([*lines, 'status = "approved"', ""])

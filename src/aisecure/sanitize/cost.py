@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["starts_markup", "too_costly", "weighs_like"]
+__all__ = ["too_costly", "weighs_like"]
 
 # Up to these sizes anything goes: a quarter of a second at worst, measured with nested lists and unique attributes.
 _TAGS_OF_ANY_SHAPE = 5_000
@@ -21,15 +21,16 @@ _AMPERSANDS = 50_000  # joining many references into one text is quadratic in am
 _CHARS = 10_000_000
 
 # One tag as programs write it, with at most 64 attributes, and with a start tag its end tag if only text is between.
-# Every repetition is possessive and nothing repeated may hold "<", so a scan looks at each character a fixed number of
-# times.
+# Every repetition is possessive, and nothing repeated may cross the place where the next match could begin, so that a
+# scan looks at each character a fixed number of times.
+_ATTRIBUTES = r"""(?:\s++[A-Za-z_:@][\w:.@-]*+(?:="[^"<]*+"|='[^'<]*+'|=[^\s"'<>=`]++)?+){0,64}+\s*+"""
 _TAG = re.compile(
-    r"""<(/?[A-Za-z][A-Za-z0-9]*+)
-        (?:\s++[A-Za-z_:@][\w:.@-]*+(?:="[^"<]*+"|='[^'<]*+'|=[^\s"'<>=`]++)?+){0,64}+\s*+/?>
-        (?:[^<]*+(</\1>))?+"""
-    # Comments without a ">" end where they seem to end, and so does a document type. They have no name.
-    r"""|<!--(?:[^<>-]++|-(?!->))*+-->|<![A-Za-z][^<>]*+>""",
-    re.VERBOSE | re.ASCII,
+    # Scripts and styles without "</", "<!" or another script inside end where they seem to end.
+    rf"<(?:(script|style){_ATTRIBUTES}>((?:[^<]++|<(?![/!sS]))*+)</\1>"
+    rf"|(/?[A-Za-z][A-Za-z0-9]*+){_ATTRIBUTES}/?>(?:[^<]*+(</\3>))?+"
+    # So do comments without a ">", and a document type. They have no name.
+    r"|!--(?:[^<>-]++|-(?!->))*+-->|![A-Za-z][^<>]*+>)",
+    re.ASCII,
 )
 # Where a browser sees the start of markup (WHATWG HTML section 13.2.5.6); any other "<" is text.
 _START = re.compile("<[A-Za-z/!?]")
@@ -41,11 +42,6 @@ _RAW = frozenset(
 _CLOSED_BY_THEIR_LIKE = frozenset("dd dt li option p td th tr".split())
 
 
-def starts_markup(text: str) -> bool:
-    """Whether a browser would see a tag, comment or declaration begin anywhere in the text."""
-    return _START.search(text) is not None
-
-
 def too_costly(text: str) -> bool:
     """Whether the text is large and nested deep, or large and so odd that nobody can tell cheaply."""
     if len(text) < _SHORTEST_TAG * _TAGS_OF_ANY_SHAPE:
@@ -55,7 +51,7 @@ def too_costly(text: str) -> bool:
     marks = text.count("<")
     if marks <= _TAGS_OF_ANY_SHAPE and len(text) <= _CHARS_OF_ANY_SHAPE:
         return False
-    return text.count("&") > _AMPERSANDS or _is_deep_or_odd(text, marks)
+    return text.count("&") > _AMPERSANDS or (marks > 0 and _is_deep_or_odd(text, marks))
 
 
 def weighs_like(one: str, other: str) -> bool:
@@ -67,24 +63,25 @@ def weighs_like(one: str, other: str) -> bool:
 
 def _is_deep_or_odd(text: str, marks: int) -> bool:
     stack = [""]
-    seen = 0
-    for name, closed in _TAG.findall(text):
-        seen += 2 if closed else 1
-        if name[:1] == "/":
-            if stack[-1] == name[1:].lower():
-                stack.pop()
+    seen = inside = 0  # tags, and what looks like one inside of a script
+    for script, content, name, closed in _TAG.findall(text):
+        if script:
+            seen += 2
+            inside += len(_START.findall(content))
             continue
         tag = name.lower()
         if tag in _RAW:
             return True
-        if (
-            tag
-            and not closed
-            and tag not in _VOID
-            and not (stack[-1] == tag and tag in _CLOSED_BY_THEIR_LIKE)
-        ):
+        if closed:
+            seen += 2
+            continue
+        seen += 1
+        if tag[:1] == "/":
+            if stack[-1] == tag[1:]:
+                stack.pop()
+        elif tag and tag not in _VOID and not (stack[-1] == tag and tag in _CLOSED_BY_THEIR_LIKE):
             stack.append(tag)
             if len(stack) > _DEPTH:
                 return True
-    # Markup of another shape may hide end tags or attributes from this scan.
-    return seen != marks and seen != len(_START.findall(text))
+    # Markup of another shape may hide end tags or attributes from this scan. Without any tag there is nothing to keep.
+    return not seen or (seen != marks and seen != len(_START.findall(text)) - inside)

@@ -14,7 +14,7 @@ from typing import Literal
 import nh3
 
 from aisecure.sanitize.addresses import address_filter
-from aisecure.sanitize.cost import starts_markup, too_costly, weighs_like
+from aisecure.sanitize.cost import too_costly, weighs_like
 from aisecure.sanitize.policy import CHAT, HtmlPolicy
 from aisecure.sanitize.surrogates import well_formed
 
@@ -26,9 +26,8 @@ Engine = Literal["nh3", "bleach"]
 # real documents need none or one. What still moves after this is shown as text.
 _PASSES = 4
 _PRE_BEFORE_NEWLINE = re.compile(r"<pre(?: [^<>]*+)?+>(?=\n)")
-# What a parser and a serialiser change in a text; a text without any of it is its own clean form.
-_CHANGED = re.compile("[<&>\0\r\xa0\ufeff\ud800-\udfff]")
-_CHANGED_BESIDE_REFERENCES = re.compile("[<>\0\r\xa0\ufeff\ud800-\udfff]")
+# What a parser and a serialiser change in a text, beside references.
+_CHANGED = re.compile("[<>\0\r\xa0\ufeff\ud800-\udfff]")
 _OWN_REFERENCES = ("&amp;", "&lt;", "&gt;", "&nbsp;")
 
 
@@ -67,10 +66,8 @@ class HtmlSanitizer:
         """Return the HTML with nothing in it but what the policy allows; see `sanitize_html`."""
         if not isinstance(text, str):
             raise TypeError("sanitize_html takes a str; decode bytes first")
-        if _CHANGED.search(text) is None or _is_escaped(text):
-            return text
-        if ("&" not in text and not starts_markup(text)) or too_costly(text):
-            return _shown_as_text(text)
+        if too_costly(text):
+            return text if _is_escaped(text) else _shown_as_text(text)
         try:
             html = self._once(text)
         except UnicodeEncodeError:
@@ -109,9 +106,7 @@ def _keep_first_newlines(html: str) -> str:
 
 def _is_escaped(text: str) -> bool:
     """Whether the text holds no markup, and every ``&`` in it is one that a serialiser writes."""
-    return _CHANGED_BESIDE_REFERENCES.search(text) is None and text.count("&") == sum(
-        map(text.count, _OWN_REFERENCES)
-    )
+    return _CHANGED.search(text) is None and text.count("&") == sum(map(text.count, _OWN_REFERENCES))
 
 
 def _shown_as_text(text: str) -> str:
@@ -159,8 +154,8 @@ def sanitize_html(text: str, *, policy: HtmlPolicy = CHAT, engine: Engine = "nh3
     Args:
         text: HTML or plain text of any size. What would take more than linear time to parse comes back as text, all
             of it escaped: more than 10 million characters, or more than 100,000 (or 5,000 tags) that are nested
-            deeper than 256 levels or hold scripts or markup that no program would write. NUL is dropped, lone
-            surrogates become U+FFFD.
+            deeper than 256 levels or hold markup that no program would write. NUL is dropped, lone surrogates become
+            U+FFFD.
         policy: What stays; `CHAT` suits the answers of a model.
         engine: As for `HtmlSanitizer`.
 

@@ -117,9 +117,12 @@ def _is_legitimate(kind: str, before: str, text: str, at: int) -> bool:
     if kind != "joiner":
         return False
     after = text[at + 1 : at + 2]
-    if _EMOJI.match(after) and text[at] != _ZWNJ:
-        # Family, profession and flag sequences: emoji, perhaps with its one selector, then ZWJ, then emoji.
-        return bool(_EMOJI.match(before[-2:-1] if last == "\ufe0f" else last))
+    if _SUSPECT.match(after):  # it may go, so nothing can lean on it
+        after = ""
+    # Family, profession and flag sequences: emoji, perhaps with its one selector, then ZWJ, then emoji.
+    base = before[-2:-1] if last == "\ufe0f" else last
+    if text[at] != _ZWNJ and _EMOJI.match(after) and _EMOJI.match(base):
+        return True
     if unicodedata.combining(last) == _VIRAMA:
         return True
     shaped_before, shaped_after = bool(_SHAPED.match(last)), bool(_SHAPED.match(after))

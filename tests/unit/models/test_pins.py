@@ -107,7 +107,7 @@ def test_names_are_compared_exactly() -> None:
         ("expires = 2027-01-01", "ok", True),
     ],
 )
-def test_status_and_expiry_decide(extra: str, code: str, allowed: bool) -> None:
+def test_status_and_expiry_decide(extra: str, code: str, *, allowed: bool) -> None:
     book = pins(HOSTED + extra)
     for decision in (book.decide("bot"), book.check_response("bot", "gpt-4.1-2025-04-14")):
         assert (decision.code, decision.allowed) == (code, allowed)
@@ -124,7 +124,7 @@ def test_status_and_expiry_decide(extra: str, code: str, allowed: bool) -> None:
         ("", False),
     ],
 )
-def test_a_request_for_another_model_is_refused(requested: str | None, allowed: bool) -> None:
+def test_a_request_for_another_model_is_refused(requested: str | None, *, allowed: bool) -> None:
     assert pins(HOSTED).decide("bot", requested=requested).allowed is allowed
 
 
@@ -154,7 +154,7 @@ def test_a_response_must_name_the_pinned_model(
     ("seen", "allowed"),
     [("gpt-4.1", True), ("gpt-4.1-2025-04-14", True), ("gpt-4.1-mini-2025-04-14", False), ("gpt-4.1-2025-04-14-x", False), ("gpt-4", False)],
 )  # fmt: skip
-def test_an_allowed_alias_accepts_its_own_family_only(seen: str, allowed: bool) -> None:
+def test_an_allowed_alias_accepts_its_own_family_only(seen: str, *, allowed: bool) -> None:
     book = pins('provider = "openai"\nid = "gpt-4.1"\nallow_alias = true')
     assert book["bot"].pinning is Pinning.ALIAS
     assert book.check_response("bot", seen).allowed is allowed

@@ -377,14 +377,13 @@ class Storage:
 def _statements(script: str) -> list[str]:
     """Split a script; `sqlite3.executescript` would commit the surrounding transaction."""
     out, pending = [], ""
-    for line in script.splitlines(keepends=True):
-        pending += line
+    for piece in script.split(";"):
+        pending += piece + ";"
+        # A semicolon inside a text or a trigger does not complete a statement.
         if sqlite3.complete_statement(pending):
             out.append(pending.strip())
             pending = ""
-    if pending.strip():
-        out.append(pending.strip())
-    return out
+    return [*out, pending] if pending.strip("; \n") else out
 
 
 def _unavailable(err: sqlite3.Error) -> Unavailable:

@@ -16,6 +16,9 @@ __all__ = ["SharedTable"]
 #: Places for each key that has an exact count. Keys that meet in a place share one allowance, so there are many.
 _PLACES_PER_KEY = 8
 
+#: But no more than this: 32 MiB for each rate.
+_MOST_PLACES = 1 << 22
+
 _NEVER = -(1 << 62)
 
 
@@ -31,7 +34,7 @@ class SharedTable:
     """
 
     def __init__(self, rates: tuple[Rate, ...], keys: int) -> None:
-        size = 1 << (keys * _PLACES_PER_KEY - 1).bit_length()
+        size = min(_MOST_PLACES, 1 << (keys * _PLACES_PER_KEY - 1).bit_length())
         self._mask = size - 1
         self._used = 0
         self._longest = max(rate.seconds for rate in rates) * NANO

@@ -101,6 +101,9 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to release."""
+
     def has_room(self, now: int) -> bool:
         """Whether one more key may be counted exactly; under the lock."""
         if self.keys < self.max_keys and self.places < self.max_admissions:
@@ -277,11 +280,13 @@ def _nanoseconds(clock: Clock | None) -> Callable[[], int]:
 
 
 _STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+_FORKING = threading.Lock()
 _HELD: list[MemoryStore] = []
 
 
 def _before_fork() -> None:
     # A child made while another thread holds a lock would wait for it for ever, or find half of a change.
+    _FORKING.acquire()
     _HELD[:] = _STORES
     for store in _HELD:
         store.lock.acquire()
@@ -291,6 +296,7 @@ def _after_fork() -> None:
     for store in _HELD:
         store.lock.release()
     _HELD.clear()
+    _FORKING.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -35,7 +35,8 @@ class RedisStore:
     expire by themselves. Run Redis with ``maxmemory-policy noeviction``: a server that evicts keys forgets limits.
 
     Any number of threads may share a store, and any number of event loops. After a fork the child opens connections
-    of its own. Nothing is tried twice: a call whose answer was lost may have been counted, and is refused.
+    of its own. Nothing is tried twice: a call whose answer was lost may have been counted, and is refused. Asynchronous
+    code awaits `aclose` before its event loop ends.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``, with password if there is one. Never shown.

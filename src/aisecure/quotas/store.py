@@ -55,6 +55,9 @@ class Store(Protocol):
     def close(self) -> None:
         """Release connections; later use opens them again."""
 
+    async def aclose(self) -> None:
+        """Release the connections of this event loop, before it ends."""
+
 
 def canonical(subject: Subject) -> Subject:
     """Return a subject that is small, and equal only for equal tenants and keys.

@@ -10,6 +10,7 @@ from typing import Any
 from aisecure.errors import Misconfigured
 from aisecure.sanitize.addresses import address_filter
 from aisecure.sanitize.policy import HtmlPolicy
+from aisecure.sanitize.surrogates import well_formed
 
 __all__ = ["UnmaintainedEngineWarning", "bleach_cleaner"]
 
@@ -19,7 +20,7 @@ class UnmaintainedEngineWarning(UserWarning):
 
 
 def bleach_cleaner(policy: HtmlPolicy) -> Callable[[str], str]:
-    """Return ``clean(text) -> html`` of bleach under the policy, not safe to share between threads by itself.
+    """Return ``clean(text) -> html`` of bleach under the policy.
 
     Raises:
         Misconfigured: bleach is not installed.
@@ -77,6 +78,6 @@ def bleach_cleaner(policy: HtmlPolicy) -> Callable[[str], str]:
 
     def clean(text: str) -> str:
         # A Cleaner keeps its parser's state, so that two threads must not share one.
-        return str(make().clean(text))
+        return str(make().clean(well_formed(text)))
 
     return clean

@@ -25,8 +25,8 @@ LOCK = """\
 version = 1
 
 [models.support-bot]
-provider = "local"
-id = "support-bot-2026-01-01"
+provider = "openai"
+id = "gpt-4o-2024-08-06"
 """
 
 CHUNK = "The refund arrives soon. "

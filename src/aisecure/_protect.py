@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import string
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, NamedTuple, TypeVar, cast
 
 from aisecure._flow import Effect, Flow, Passage, Plan, adrive, drive
-from aisecure._stream import astream, is_stream, stream
+from aisecure._stream import alate, astream, is_stream, late, stream
 from aisecure.call import Call, current_context
 from aisecure.errors import Misconfigured
 
@@ -57,10 +57,12 @@ def protect(
             )
 
         def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-            return _async_generator(begin(args, kwargs), function, binding, args, kwargs)
+            passage = begin(args, kwargs)
+            return alate(passage, _open(passage, function, binding, args, kwargs))
 
         def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, None]:
-            return _generator(begin(args, kwargs), function, binding, args, kwargs)
+            passage = begin(args, kwargs)
+            return late(passage, _open(passage, function, binding, args, kwargs))
 
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
             passage = begin(args, kwargs)
@@ -134,30 +136,6 @@ async def _awaited(passage: Passage, output: Awaitable[Any]) -> Any:
     finally:
         if not handed_over:
             passage.close()
-
-
-def _generator(
-    passage: Passage, function: Callable[..., Iterator[Any]], binding: _Binding, args: Any, kwargs: Any
-) -> Generator[Any, Any, None]:
-    source = drive(_open(passage, function, binding, args, kwargs))
-    chunks = stream(passage, source)
-    try:
-        yield from chunks
-    finally:
-        chunks.close()
-
-
-async def _async_generator(
-    passage: Passage, function: Callable[..., AsyncIterator[Any]], binding: _Binding, args: Any, kwargs: Any
-) -> AsyncGenerator[Any, None]:
-    source = await adrive(_open(passage, function, binding, args, kwargs))
-    chunks = astream(passage, source)
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        # The loop above does not close it when the reader goes away, and its ``finally`` settles the call.
-        await chunks.aclose()
 
 
 def _open(

@@ -10,13 +10,13 @@ from enum import Enum
 from inspect import isawaitable
 from typing import Any
 
-from aisecure._flow import Passage, decision_of
+from aisecure._flow import Flow, Passage, adrive, decision_of, drive
 from aisecure.content import Part, rewrite
 from aisecure.errors import Denied
 from aisecure.guard import Guard
 from aisecure.ports import TextFilter
 
-__all__ = ["Gate", "astream", "is_stream", "stream"]
+__all__ = ["Gate", "alate", "astream", "is_stream", "late", "stream"]
 
 
 #: What a chunk says once for the whole stream, and how it says nothing; readers add these up.
@@ -199,16 +199,27 @@ def stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None]
 
     It is started up to its first chunk, so that closing or dropping it unread still settles and records.
     """
-    chunks = _stream(passage, source)
+    chunks = _stream(passage, source, None)
     next(chunks)
     return chunks
 
 
-def _stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None]:
+def late(passage: Passage, opening: Flow[Iterator[Any]]) -> Generator[Any, Any, None]:
+    """Return a generator of the guarded chunks of a source that is opened when the first is asked for."""
+    return _stream(passage, None, opening)
+
+
+def _stream(
+    passage: Passage, source: Iterator[Any] | None, opening: Flow[Iterator[Any]] | None
+) -> Generator[Any, Any, None]:
     gate = None
     try:
+        if opening is not None:
+            source = drive(opening)
         gate = Gate(passage)
-        yield None
+        if opening is None:
+            yield None
+        assert source is not None  # noqa: S101  (one of the two is given)
         if gate.transparent:
             for chunk in source:
                 gate.count(chunk)
@@ -225,8 +236,7 @@ def _stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None
         raise
     finally:
         try:
-            if hasattr(source, "close"):
-                source.close()
+            _close(source)
         finally:
             if gate is not None:
                 gate.note_findings()
@@ -235,18 +245,29 @@ def _stream(passage: Passage, source: Iterator[Any]) -> Generator[Any, Any, None
 
 def astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
     """Return an asynchronous generator of the guarded chunks, started as in `stream`."""
-    chunks = _astream(passage, source)
+    chunks = _astream(passage, source, None)
     # Up to its first ``yield`` it waits for nothing, so that plain code can start it too.
     with suppress(StopIteration):
         chunks.asend(None).send(None)
     return chunks
 
 
-async def _astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
+def alate(passage: Passage, opening: Flow[AsyncIterator[Any]]) -> AsyncGenerator[Any, Any]:
+    """Return an asynchronous generator as `late` does."""
+    return _astream(passage, None, opening)
+
+
+async def _astream(
+    passage: Passage, source: AsyncIterator[Any] | None, opening: Flow[AsyncIterator[Any]] | None
+) -> AsyncGenerator[Any, Any]:
     gate = None
     try:
+        if opening is not None:
+            source = await adrive(opening)
         gate = Gate(passage)
-        yield None
+        if opening is None:
+            yield None
+        assert source is not None  # noqa: S101  (one of the two is given)
         if gate.transparent:
             async for chunk in source:
                 gate.count(chunk)
@@ -268,6 +289,12 @@ async def _astream(passage: Passage, source: AsyncIterator[Any]) -> AsyncGenerat
             if gate is not None:
                 gate.note_findings()
             passage.close()
+
+
+def _close(source: Any) -> None:
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
 
 
 async def _aclose(source: Any) -> None:

@@ -138,6 +138,8 @@ def _validate(value: Any, info: core_schema.ValidationInfo) -> Encrypted[str]:
 def _serialise(model: Any, value: Any, info: core_schema.FieldSerializationInfo) -> str:
     # A plain text gets here by assignment without validation; it is plaintext all the same.
     plaintext = value.get_secret_value() if isinstance(value, Encrypted) else value
+    if not isinstance(plaintext, str):
+        raise TypeError(f"{info.field_name}: is a text, not {type(plaintext).__name__}")
     cipher = _cipher(info.context)
     if _is_token(plaintext, cipher):
         raise Misconfigured(

@@ -1,0 +1,451 @@
+"""Issue, verify, list, revoke and erase API keys."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from aisecure.authn import ApiKeys
+from aisecure.authn.memo import Memo
+from aisecure.decisions import Decision
+from aisecure.errors import AuthenticationError, Misconfigured, Unavailable
+from aisecure.notices import LocalNotices, StoredNotices
+from aisecure.principal import Principal
+from aisecure.storage import Storage
+from aisecure.testing import FrozenClock, capture_events
+
+PEPPER = bytes(range(32))
+
+
+class CountingStorage(Storage):
+    """A storage that counts the look-ups of keys."""
+
+    lookups = 0
+
+    def query(self, sql, parameters=()):
+        if "WHERE key_id = ?" in sql and "mac" in sql:
+            self.lookups += 1
+        return super().query(sql, parameters)
+
+
+@pytest.fixture
+def clock():
+    return FrozenClock()
+
+
+@pytest.fixture
+def events():
+    with capture_events() as events:
+        yield events
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = CountingStorage(tmp_path / "aisecure.db")
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def keys(storage, clock, events):
+    notices = StoredNotices(storage, monotonic=clock.monotonic)
+    return ApiKeys(storage, pepper=PEPPER, clock=clock, notices=notices, events=events)
+
+
+def _other(storage, clock, **options):
+    """Keys as another process on the same database has them."""
+    again = Storage(storage.path)
+    return ApiKeys(
+        again, pepper=PEPPER, clock=clock, notices=StoredNotices(again, monotonic=clock.monotonic), **options
+    )
+
+
+def _refused(keys, text):
+    with pytest.raises(AuthenticationError) as caught:
+        keys.verify(text)
+    return caught.value
+
+
+class TestIssue:
+    def test_a_key_gives_its_principal_as_it_was_issued(self, keys, clock):
+        issued = keys.create("u-17", tenant="acme", roles={"member", "lead"}, scopes=["chat"])
+        assert keys.verify(issued.secret) == Principal(
+            "u-17", roles={"member", "lead"}, tenant="acme", scopes={"chat"},
+            claims={"key_id": issued.key_id}, method="api_key", authenticated_at=clock.time(),
+        )  # fmt: skip
+
+    def test_the_secret_is_shown_once_and_never_printed_or_stored(self, keys, storage):
+        issued = keys.create("u-17")
+        secret = issued.secret.rpartition("_")[2]
+        keys.verify(issued.secret)
+        shown = f"{issued} {issued!r} {keys!r} {keys.list()} {keys.list()[0].to_dict()} {keys._memo!r}"
+        assert secret[:30] not in shown
+        assert issued.key_id in shown
+        storage.truncate_wal()
+        assert secret[:30].encode() not in Path(storage.path).read_bytes()
+        assert not any(secret[:30] in repr(entry) for entry in keys._memo._entries.items())
+
+    def test_what_is_stored_is_the_hmac_under_the_pepper(self, keys, storage):
+        issued = keys.create("u-17")
+        secret = issued.secret.rpartition("_")[2][:-6]
+        expected = hmac.new(PEPPER, f"{issued.key_id}_{secret}".encode(), hashlib.sha256).digest()
+        assert storage.query("SELECT mac, scheme FROM authn_api_keys") == [(expected, 1)]
+
+    def test_issue_and_revocation_are_recorded_once(self, keys, events):
+        issued = keys.create("u-17", tenant="acme")
+        keys.revoke(issued.key_id)
+        keys.revoke(issued.key_id)
+        created, revoked = events.only("key.created"), events.only("key.revoked")
+        assert dict(created.detail) == {"key_id": issued.key_id, "subject": "u-17"}
+        assert dict(revoked.detail) == {"key_id": issued.key_id}
+        assert {(event.principal, event.tenant) for event in (created, revoked)} == {("u-17", "acme")}
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [{"principal_id": 5}, {"principal_id": None}, {"roles": "member"}, {"roles": [1]}, {"scopes": "chat"},
+         {"tenant": None}, {"expires_at": "2030"}, {"expires_at": True}],
+        ids=repr,
+    )  # fmt: skip
+    def test_an_argument_of_another_type_is_a_type_error(self, keys, arguments):
+        with pytest.raises(TypeError):
+            keys.create(**{"principal_id": "u-17", **arguments})
+        assert keys.list() == ()
+
+    @pytest.mark.parametrize(
+        "bad",
+        ["", "a\0b", "a\nb", "a\ud800b", "x" * 257, "x" * 1_000_000],
+        ids=lambda bad: f"{bad[:4]!a}-{len(bad)}",
+    )
+    def test_a_name_that_is_empty_unprintable_or_endless_is_a_value_error_that_does_not_quote_it(
+        self, keys, bad
+    ):
+        for arguments in ({"principal_id": bad}, {"tenant": bad}, {"roles": ["ok", bad]}, {"scopes": [bad]}):
+            with pytest.raises(ValueError) as caught:
+                keys.create(**{"principal_id": "u-17", **arguments})
+            assert not bad or bad not in str(caught.value)
+        assert keys.list() == ()
+
+    @pytest.mark.parametrize("end", [0, -1, float("nan"), float("inf"), 1_767_225_600.0], ids=repr)
+    def test_an_end_in_the_past_or_no_end_at_all_is_a_value_error(self, keys, end):
+        with pytest.raises(ValueError, match="expires_at"):
+            keys.create("u-17", expires_at=end)
+
+    def test_an_end_beyond_all_calendars_is_taken(self, keys):
+        assert keys.verify(keys.create("u-17", expires_at=10**400).secret).id == "u-17"
+
+
+class TestRefusals:
+    def test_all_reasons_look_the_same_outside_and_are_told_apart_in_the_log(self, keys, events, clock):
+        unknown, wrong, expired, revoked = (
+            keys.create(name, expires_at=clock.time() + 5 if name == "expired" else None)
+            for name in ("unknown", "wrong", "expired", "revoked")
+        )
+        keys._storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
+        keys._storage.execute(
+            "UPDATE authn_api_keys SET mac = zeroblob(32) WHERE key_id = ?", (wrong.key_id,)
+        )
+        keys.revoke(revoked.key_id)
+        clock.advance(5)
+        texts = [unknown.secret, wrong.secret, expired.secret, revoked.secret, "junk", ""]
+        errors = [_refused(keys, text) for text in texts]
+        assert {(str(err), err.code, err.status, json.dumps(err.problem())) for err in errors} == {
+            (str(errors[0]), "authn.invalid", 401, json.dumps(errors[0].problem()))
+        }
+        reasons = [event.reasons[1] for event in events if event.type == "authn.failed"]
+        assert [reason.split()[-1] for reason in reasons[:4]] == [
+            unknown.key_id + ".",
+            "wrong.",
+            "expired.",
+            "revoked.",
+        ]
+        assert len(set(reasons)) == 5
+        assert not any(text and text in repr(event.to_dict()) for text in texts for event in events)
+
+    def test_an_unknown_key_costs_the_same_hash_and_comparison(self, keys, monkeypatch):
+        worked = []
+        real = hmac.compare_digest
+        monkeypatch.setattr(
+            "aisecure.authn.keys.hmac.compare_digest",
+            lambda a, b: worked.append((len(a), len(b))) or real(a, b),
+        )
+        known = keys.create("u-17")
+        unknown = keys.create("u-18")
+        keys._storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
+        keys.verify(known.secret)
+        _refused(keys, unknown.secret)
+        assert worked == [(32, 32), (32, 32)]
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "x", "\0", "\ud800", "ais_live_", "x" * 1_000_000, "ais_live_" * 5_500_000],
+        ids=lambda text: f"{text[:9]!a}-{len(text)}",
+    )
+    def test_a_text_that_is_no_key_never_reaches_the_database(self, keys, storage, text):
+        _refused(keys, text)
+        assert storage.lookups == 0
+
+    @pytest.mark.parametrize("value", [None, 5, b"ais_live_"])
+    def test_a_credential_that_is_no_text_is_a_type_error(self, keys, value):
+        with pytest.raises(TypeError, match="an API key is a text"):
+            keys.verify(value)
+
+    def test_a_secret_goes_with_its_own_key_id_only(self, keys):
+        one, two = keys.create("u-17"), keys.create("u-18")
+        head, _, tail = one.secret.rpartition("_")
+        body = head.replace(one.key_id, two.key_id) + "_" + tail[:-6]
+        from aisecure.authn.text import _checksum
+
+        _refused(keys, body + _checksum(body))
+
+    def test_a_key_of_another_environment_is_refused(self, keys, storage, clock):
+        test = _other(storage, clock, environment="test")
+        _refused(keys, test.create("u-17").secret)
+
+    def test_a_refusal_as_a_decision_records_nothing(self, keys, events):
+        decision = keys.check("junk")
+        assert isinstance(decision, Decision)
+        assert not decision.allowed
+        assert len(events) == 0
+
+
+class TestMemory:
+    def test_a_verified_key_is_not_looked_up_again(self, keys, storage):
+        issued = keys.create("u-17")
+        assert keys.verify(issued.secret) is keys.verify(issued.secret)
+        assert storage.lookups == 1
+
+    def test_a_refused_key_is_not_remembered(self, keys, storage):
+        issued = keys.create("u-17")
+        storage.execute("UPDATE authn_api_keys SET mac = zeroblob(32)")
+        for _ in range(2):
+            _refused(keys, issued.secret)
+        assert storage.lookups == 2
+        assert len(keys._memo) == 0
+
+    def test_the_end_of_a_key_holds_for_a_remembered_one(self, keys, clock):
+        issued = keys.create("u-17", expires_at=clock.time() + 10)
+        keys.verify(issued.secret)
+        clock.advance(9.999)
+        keys.verify(issued.secret)
+        clock.advance(0.001)
+        _refused(keys, issued.secret)
+
+    def test_a_clock_that_goes_back_does_not_lengthen_the_memory(self, keys, clock, storage):
+        issued = keys.create("u-17")
+        keys.verify(issued.secret)
+        clock.set_time(clock.time() - 1_000_000)
+        clock.advance(Memo.SECONDS)
+        keys.verify(issued.secret)
+        assert storage.lookups == 2
+
+    def test_revocation_holds_at_once_in_this_process(self, keys):
+        issued, other = keys.create("u-17"), keys.create("u-18")
+        keys.verify(issued.secret)
+        keys.verify(other.secret)
+        assert keys.revoke(issued.key_id)
+        _refused(keys, issued.secret)
+        assert keys.verify(other.secret).id == "u-18"
+
+    def test_revocation_reaches_another_process_within_the_poll_interval(self, keys, storage, clock):
+        issued = keys.create("u-17")
+        elsewhere = _other(storage, clock)
+        assert elsewhere.verify(issued.secret).id == "u-17"
+        keys.revoke(issued.key_id)
+        clock.advance(1.0)
+        _refused(elsewhere, issued.secret)
+        assert len(elsewhere._memo) == 0
+
+    def test_a_revocation_whose_notice_was_lost_holds_after_the_memorys_end(self, keys, storage, clock):
+        issued = keys.create("u-17")
+        keys.verify(issued.secret)
+        storage.execute("UPDATE authn_api_keys SET revoked_at = 1")
+        clock.advance(Memo.SECONDS)
+        _refused(keys, issued.secret)
+
+    def test_a_change_between_look_up_and_remembering_is_not_remembered_over(
+        self, keys, storage, monkeypatch
+    ):
+        issued = keys.create("u-17")
+        real = keys._look_up
+
+        def slow(parts, digest, version):
+            keys.revoke(issued.key_id)  # after the notices were asked, as another thread may do
+            storage.execute("UPDATE authn_api_keys SET revoked_at = NULL")
+            answer = real(parts, digest, version)
+            storage.execute("UPDATE authn_api_keys SET revoked_at = 1")
+            return answer
+
+        monkeypatch.setattr(keys, "_look_up", slow)
+        keys.verify(issued.secret)
+        monkeypatch.setattr(keys, "_look_up", real)
+        _refused(keys, issued.secret)
+
+    def test_it_is_bounded_and_the_oldest_leaves_first(self, clock, monkeypatch):
+        monkeypatch.setattr(Memo, "MAX_ENTRIES", 3)
+        memo = Memo()
+        for number in range(5):
+            memo.put(bytes([number]), 0, clock, Principal(str(number)), None)
+        assert len(memo) == 3
+        assert [memo.get(bytes([number]), 0, clock) is None for number in range(5)] == [
+            True,
+            True,
+            False,
+            False,
+            False,
+        ]
+
+    def test_eight_threads_agree(self, keys):
+        issued = [keys.create(f"u-{number}") for number in range(4)]
+        seen, failed = [], []
+
+        def work():
+            try:
+                for _ in range(10):
+                    seen.extend(keys.verify(key.secret).id for key in issued)
+            except Exception as err:  # noqa: BLE001
+                failed.append(err)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert sorted(set(seen)) == ["u-0", "u-1", "u-2", "u-3"]
+        assert len(seen) == 320
+
+
+class TestUpkeep:
+    def test_lists_are_by_tenant_and_principal_and_hold_no_hash(self, keys, clock):
+        for tenant, name in (("acme", "a"), ("acme", "b"), ("other", "a")):
+            keys.create(name, tenant=tenant, roles=["z", "a"])
+            clock.advance(1)
+        assert [(record.tenant, record.principal) for record in keys.list()] == [
+            ("acme", "a"),
+            ("acme", "b"),
+            ("other", "a"),
+        ]
+        assert len(keys.list(tenant="acme")) == 2
+        assert [record.tenant for record in keys.list(principal_id="a")] == ["acme", "other"]
+        record = keys.list()[0].to_dict()
+        assert set(record) == {
+            "tenant",
+            "key_id",
+            "principal",
+            "roles",
+            "scopes",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+        }
+        assert json.loads(json.dumps(record))["roles"] == ["a", "z"]
+
+    def test_revoking_an_unknown_key_or_one_of_another_tenant_says_so(self, keys):
+        issued = keys.create("u-17", tenant="acme")
+        assert keys.revoke("000000000000") is False
+        assert keys.revoke("\ud800") is False
+        assert keys.revoke(issued.key_id, tenant="other") is False
+        assert keys.verify(issued.secret).id == "u-17"
+        assert keys.revoke(issued.key_id, tenant="acme") is True
+        with pytest.raises(TypeError, match="are texts, not int"):
+            keys.revoke(5)
+
+    def test_export_holds_what_is_stored_about_a_person_in_one_tenant(self, keys):
+        issued = keys.create("u-17", tenant="acme")
+        keys.create("u-17", tenant="other")
+        assert [record["key_id"] for record in keys.export("u-17", tenant="acme")] == [issued.key_id]
+        assert keys.export("u-18", tenant="acme") == ()
+
+    def test_erasure_leaves_nothing_on_disk_and_no_valid_key(self, keys, storage):
+        person = "person-to-be-forgotten"
+        issued = keys.create(person, tenant="acme")
+        kept = keys.create("u-18", tenant="acme")
+        keys.verify(issued.secret)
+        assert keys.erase(person, tenant="other") == 0
+        assert keys.erase(person, tenant="acme") == 1
+        _refused(keys, issued.secret)
+        assert len(keys._memo) == 0
+        assert keys.verify(kept.secret).id == "u-18"
+        for path in Path(storage.path).parent.iterdir():
+            assert person.encode() not in path.read_bytes()
+
+    def test_keys_outlive_the_process(self, keys, storage, clock):
+        issued = keys.create("u-17", roles={"member"})
+        storage.close()
+        assert _other(storage, clock).verify(issued.secret).roles == {"member"}
+
+
+class TestTrouble:
+    def test_a_pepper_that_is_short_or_no_bytes_is_refused(self, storage):
+        with pytest.raises(ValueError, match="at least 32 random bytes"):
+            ApiKeys(storage, pepper=bytes(31))
+        with pytest.raises(TypeError, match="give bytes, not str") as caught:
+            ApiKeys(storage, pepper="secret pepper" * 5)
+        assert "secret" not in str(caught.value)
+
+    def test_another_pepper_than_that_of_the_stored_keys_is_found_at_start(self, keys, storage):
+        ApiKeys(storage, pepper=bytes(32))  # nothing stored yet
+        keys.create("u-17")
+        with pytest.raises(Misconfigured, match=r"aisecure\.db: .*another pepper.*restore the pepper"):
+            ApiKeys(storage, pepper=bytes(32))
+
+    def test_a_database_that_is_gone_lets_nobody_in(self, keys, storage):
+        issued = keys.create("u-17")
+        storage.execute("DROP TABLE authn_api_keys")
+        with pytest.raises(Unavailable):
+            keys.verify(issued.secret)
+
+    def test_notices_that_cannot_be_read_let_nobody_in_who_was_remembered(self, keys, storage, clock):
+        issued = keys.create("u-17")
+        keys.verify(issued.secret)
+        storage.execute("DROP TABLE notices")
+        clock.advance(1)
+        with pytest.raises(Unavailable):
+            keys.verify(issued.secret)
+
+    def test_a_full_disk_issues_no_key(self, keys, storage):
+        keys.create("u-17")
+        storage.close()
+        code = """
+import resource, sys
+from aisecure.authn import ApiKeys
+from aisecure.errors import Unavailable
+from aisecure.storage import Storage
+keys = ApiKeys(Storage(sys.argv[1]), pepper=bytes(range(32)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    keys.create("u-18", roles=["r" * 200 + str(n) for n in range(100)])
+except Unavailable as err:
+    print(err.code)
+"""
+        out = subprocess.run(
+            [sys.executable, "-c", code, storage.path], capture_output=True, text=True, check=True
+        )
+        assert out.stdout == "unavailable.storage\n"
+        assert [record.principal for record in keys.list()] == ["u-17"]
+
+    def test_a_revocation_whose_notice_fails_can_be_repeated(self, storage, clock):
+        class Deaf(LocalNotices):
+            deaf = True
+
+            def publish(self, topic):
+                if self.deaf:
+                    raise Unavailable
+                return super().publish(topic)
+
+        notices = Deaf()
+        keys = ApiKeys(storage, pepper=PEPPER, clock=clock, notices=notices)
+        issued = keys.create("u-17")
+        keys.verify(issued.secret)
+        with pytest.raises(Unavailable):
+            keys.revoke(issued.key_id)
+        notices.deaf = False
+        assert keys.revoke(issued.key_id)
+        _refused(keys, issued.secret)

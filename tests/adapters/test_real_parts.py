@@ -6,12 +6,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+from tests.adapters.servers import serve_asgi
 
 from aisecure import Shield
 from aisecure.adapters.fastapi import CurrentPrincipal, secure
 from aisecure.audit import AuditLog, verify
 from aisecure.authn import ApiKeys
-from tests.adapters.servers import serve_asgi
 
 CONFIG = """
 [quotas]
@@ -63,7 +63,10 @@ def test_keys_roles_limits_redaction_and_the_log_work_together(shield, client, t
         return client.post("/chat", params={"text": "I am bob@example.com"}, headers={"X-API-Key": key})
 
     assert client.get("/me", headers={"Authorization": f"Bearer {member}"}).json() == "ana"
-    refused = [client.get("/me", headers={"X-Request-ID": "r", **h}) for h in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": member[:-1] + "x"})]
+    refused = [
+        client.get("/me", headers={"X-Request-ID": "r", **h})
+        for h in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": member[:-1] + "x"})
+    ]
     assert {response.status_code for response in refused} == {401}
     assert len({response.content for response in refused[1:]}) == 1
 

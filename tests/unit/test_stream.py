@@ -210,7 +210,7 @@ def both(guard, events, **options):
                 asyncio.run(gather(function("x"), out))
             else:
                 for chunk in function("x"):
-                    out.append(chunk)
+                    out.append(chunk)  # noqa: PERF402  (what came before an error is the claim)
         except Exception as err:  # noqa: BLE001
             error = err
         results.append((out, error))

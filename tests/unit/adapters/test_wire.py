@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.adapters.world import Redact
 
 from aisecure import Shield
 from aisecure._flow import drive
@@ -16,7 +18,6 @@ from aisecure.adapters._wire import codec_for
 from aisecure.call import Call
 from aisecure.errors import AccessDenied, InputRejected, OutputBlocked, QuotaExceeded
 from aisecure.principal import Principal
-from tests.adapters.world import Redact
 
 
 def codec(kind):
@@ -32,7 +33,7 @@ def through(kind, pieces):
 
 def cut(data, places):
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 OPENAI = b"".join(
@@ -87,7 +88,7 @@ def test_an_endless_event_is_refused():
 
 def test_a_megabyte_of_line_ends_and_one_of_single_bytes_pass():
     assert through("text/event-stream", [b"\n" * 1_000_000]) == b"\n" * 1_000_000
-    data = b"data: abc\n\n" * 9_000
+    data = b"data: abc\n\n" * 3_000
     assert through("text/event-stream", [data[i : i + 1] for i in range(len(data))]) == data
 
 

@@ -34,6 +34,9 @@ CONCERNS = ("authn", "access", "quotas", "models", "detect", "sanitize")
 #: Concerns that make a part instead of guards, and the function of theirs that opens it.
 PARTS = {"audit": "open_log", "encryption": "open_cipher"}
 
+#: Sections that read a file of their own and count nothing: made anew at every reload.
+_READ_AGAIN = ("models",)
+
 #: Entry point group through which others add concerns; the entry point is a module with ``Settings`` and ``build``.
 GROUP = "aisecure.guards"
 
@@ -196,6 +199,8 @@ class Assembly:
         ports = kept.ports if kept else _ports(config)
 
         def unchanged(name: str) -> bool:
+            if name in _READ_AGAIN:
+                return False
             return kept is not None and kept.config.sections.get(name) == config.sections[name]
 
         for name, opener in PARTS.items():

@@ -177,7 +177,7 @@ class _Walk:
             if key in skipped:
                 continue
             where = f"{path}/{_escape(key)}"
-            if skipped and key == "arguments" and type(value) is str:
+            if key == "arguments" and type(value) is str:  # of a tool call: JSON inside a text
                 new: Any = self._text(value, where, origin, _JSON)
             else:
                 new = self.visit(value, where, origin, depth + 1)

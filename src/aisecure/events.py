@@ -79,13 +79,10 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
     # models
     "model.drift": _row("A response named another model than the pinned one.", _HIGH, "pinned", "seen"),
-    # detection
-    "detect.finding": _row("A detector found something, outside of a call.", _MEDIUM, "count"),
     # the shield itself
     "shield.started": _row("A shield was built.", _INFO, "guards", "config_digest", "shadow"),
     "config.reloaded": _row("A new configuration took effect.", _MEDIUM, "config_digest"),
     "config.refused": _row("A new configuration was unusable; the last good one stays.", _HIGH, "reason"),
-    "notice.failed": _row("A subscriber of change notices raised.", _LOW, "topic", "error_type"),
     # the log about itself
     "log.genesis": _row("A log begins.", _INFO, "origin", "format"),
     "log.recovered": _row("A torn or unindexed tail was repaired after a crash.", _HIGH, "bytes", "sha256", "adopted", "file"),
@@ -93,7 +90,6 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "log.segment": _row("A log file was closed and the next one begun.", _INFO, "file", "bytes", "sha256", "first_seq", "last_seq"),
     "log.oversize": _row("An event was larger than a line may be; its detail was replaced by a digest.", _MEDIUM, "bytes", "sha256", "event_type"),
     "log.dropped": _row("Events could not be written.", _HIGH, "count", "first", "last"),
-    "log.failed": _row("The audit log could not be written.", Severity.CRITICAL, "error_type"),
 })  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def command() -> None:
 def lock_command(name: str, file: Path, lock: Path) -> None:
     """Add the model FILE to the lock file under NAME, by its SHA-256."""
     text = lock.read_text(encoding="utf-8") if lock.exists() else "version = 1\n"
-    text += "\n" + lock_entry_for_file(name, file)
+    text += "\n" + lock_entry_for_file(file, name=name, relative_to=lock.parent)
     ModelPins.from_text(text)  # refuses a name that is there already
     lock.write_text(text, encoding="utf-8")
     click.echo(f"{name} added to {lock}")
@@ -39,7 +39,7 @@ def verify_command(ctx: click.Context, lock: Path) -> None:
     pins = ModelPins.load(lock)
     good = True
     for name in pins:
-        decision = pins.verify(name)
+        decision = pins.verify_file(name)
         good = good and decision.allowed
         click.echo(f"{'ok' if decision.allowed else decision.code:<20} {name}")
     ctx.exit(0 if good else 1)

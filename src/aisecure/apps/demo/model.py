@@ -70,6 +70,10 @@ def serve() -> Iterator[LocalModel]:
     params.n_parallel = 1
     params.warmup = False
     params.verbosity = -1
+    # One thread that sleeps while it waits: several spin for each other, and stand still on a busy machine.
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = 1
+        cpu.poll = 0
     params.ui = False
     with _quiet_stderr():  # the loader writes below Python, whatever its verbosity
         server = xllamacpp.Server(params)

@@ -35,6 +35,9 @@ on = "model:*"
 [detect]
 on = "model:*"
 restore = true
+
+[sanitize]
+html = "sanitize"
 """
 
 POLICY = """\
@@ -88,7 +91,7 @@ def write_settings(folder: Path, weights: Path) -> None:
     (folder / "aisecure.toml").write_text(CONFIG)
     (folder / "data" / "policy.csv").write_text(POLICY)
     (folder / "models.lock").write_text(
-        "version = 1\n\n" + lock_entry_for_file("support-bot", weights, id=MODEL_ID)
+        "version = 1\n\n" + lock_entry_for_file(weights, name="support-bot", id=MODEL_ID)
     )
 
 

@@ -55,10 +55,10 @@ def read_reply(value: Any) -> Reply | None:
 def _get(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
         return value.get(name)
-    if hasattr(type(value), "model_fields"):
+    if hasattr(type(value), "__pydantic_validator__"):
         # Asking a pydantic object for what it has not costs microseconds, and streams ask for each chunk.
         found = value.__dict__.get(name)
-        return found if found is not None else (getattr(value, "model_extra", None) or {}).get(name)
+        return found if found is not None else (value.__pydantic_extra__ or {}).get(name)
     return getattr(value, name, None)
 
 

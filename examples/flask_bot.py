@@ -11,17 +11,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from aisecure.adapters.flask import AISecure, current_principal
-from aisecure.authn import ApiKeys
-from aisecure.encryption import FieldCipher
 from flask import Flask, Response, request
 from openai import OpenAI
 from openai.types.chat import ChatCompletionChunk
 
 from aisecure import Shield
+from aisecure.adapters.flask import AISecure, current_principal
 from aisecure.apps.demo.bot import Notes, conversation
 from aisecure.apps.demo.model import serve
 from aisecure.apps.demo.stage import write_settings
+from aisecure.authn import ApiKeys
+from aisecure.encryption import FieldCipher
 from aisecure.models import ModelPins
 
 

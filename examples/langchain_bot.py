@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from aisecure.adapters.langchain import guard_model
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
 from langchain_openai import ChatOpenAI
 
 from aisecure import Principal, Shield
+from aisecure.adapters.langchain import guard_model
 from aisecure.apps.demo.bot import PERSONAS
 from aisecure.apps.demo.model import MODEL_ID, serve
 from aisecure.apps.demo.stage import write_settings

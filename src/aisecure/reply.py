@@ -42,7 +42,9 @@ def read_reply(value: Any) -> Reply | None:
     stated = _get(value, "response_metadata")  # LangChain messages
     source = stated if isinstance(stated, Mapping) else value
     message = _get(value, "message")  # LangChain generations, Anthropic's message_start
-    if stated is None and message is not None and _get(message, "message") is None:  # once: no depth, no cycle
+    if (
+        stated is None and message is not None and _get(message, "message") is None
+    ):  # once: no depth, no cycle
         return read_reply(message)
     model = _text(source, "model") or _text(source, "model_name") or _text(source, "modelVersion")
     fingerprint = _text(source, "system_fingerprint")

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aisecure.audit import read, verify
-from aisecure.authn import ApiKeys
 from openai import OpenAI
 from werkzeug.serving import make_server
 
@@ -19,6 +17,8 @@ from aisecure import Principal, Shield
 from aisecure.apps.demo.bot import Notes
 from aisecure.apps.demo.model import serve
 from aisecure.apps.demo.stage import write_settings
+from aisecure.audit import read, verify
+from aisecure.authn import ApiKeys
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUESTION = "My card 4111 1111 1111 1111 was charged twice, write to ana@example.org."

@@ -167,7 +167,7 @@ class AuditLog:
         all others are details, which the type's row in `EVENT_TYPES` has to name. The level that is called plays no
         part: the type has a severity.
 
-        >>> with AuditLog.open("audit") as log:
+        >>> with AuditLog.open("events") as log:
         ...     log.logger(principal="admin").info("key.revoked", key_id="k1")
         1
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import weakref
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,11 @@ from aisecure.quotas.store import Counter, Refusal, Subject, canonical
 if TYPE_CHECKING:
     from pydantic import SecretStr
     from redis import Redis
-    from redis.asyncio import Redis as AsyncRedis
 
 __all__ = ["RedisStore"]
+
+#: A pool of `redis.asyncio`, and a semaphore of as many permits as it may open.
+_LoopConnections = tuple[Any, asyncio.Semaphore]
 
 #: First words of every key; the number is the version of what is stored under it.
 _PREFIX = "aisecure:q1"
@@ -56,7 +57,6 @@ class RedisStore:
             raise ValueError("timeout_seconds is above 0 and max_connections at least 1")
         try:
             import redis
-            import redis.asyncio
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as err:
@@ -66,20 +66,25 @@ class RedisStore:
             ) from err
         self._redis = redis
         self._url = url if isinstance(url, str) else url.get_secret_value()
+        self._timeout_seconds = timeout_seconds
+        self._max_connections = max_connections
         self._options: dict[str, Any] = {
-            "max_connections": max_connections,
-            "timeout": timeout_seconds,
             "socket_timeout": timeout_seconds,
             "socket_connect_timeout": timeout_seconds,
             # The protocol of every server, and without the push messages that later ones add to it.
             "protocol": 2,
         }
-        self._retry = Retry(NoBackoff(), 0)
         self.script = files(__package__).joinpath("window.lua").read_bytes()
         # The name that Redis gives a script, no protection of anything.
         self.script_digest = hashlib.sha1(self.script, usedforsecurity=False).hexdigest().encode()
         try:
-            pool = redis.BlockingConnectionPool.from_url(self._url, retry=self._retry, **self._options)
+            pool = redis.BlockingConnectionPool.from_url(
+                self._url,
+                retry=Retry(NoBackoff(), 0),
+                max_connections=max_connections,
+                timeout=timeout_seconds,
+                **self._options,
+            )
         except (ValueError, TypeError):
             # ``from None``: the text of the parser may quote the password.
             raise Misconfigured(
@@ -88,9 +93,7 @@ class RedisStore:
             ) from None
         self._client: Redis = redis.Redis(connection_pool=pool)
         # Connections of asyncio belong to the loop that opened them.
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopConnections] = {}
 
     def __repr__(self) -> str:
         return "RedisStore()"
@@ -137,45 +140,58 @@ class RedisStore:
     async def arun(self, heads: tuple[bytes, bytes], rest: bytes) -> Any:
         """Do as `run`, in a coroutine."""
         try:
-            pool: Any = self._async_client().connection_pool
-            connection = await pool.get_connection()
+            pool, free = self._of_this_loop()
+            if free.locked():
+                async with asyncio.timeout(self._timeout_seconds):
+                    await free.acquire()
+            else:
+                await free.acquire()
             try:
-                await connection.send_packed_command([heads[0] + rest], check_health=False)
+                connection = await pool.get_connection()
                 try:
-                    return await connection.read_response()
-                except self._redis.exceptions.NoScriptError:
-                    await connection.send_packed_command([heads[1] + rest], check_health=False)
-                    return await connection.read_response()
+                    await connection.send_packed_command([heads[0] + rest], check_health=False)
+                    try:
+                        return await connection.read_response()
+                    except self._redis.exceptions.NoScriptError:
+                        await connection.send_packed_command([heads[1] + rest], check_health=False)
+                        return await connection.read_response()
+                finally:
+                    await pool.release(connection)
             finally:
-                await pool.release(connection)
+                free.release()
         except (self._redis.RedisError, OSError) as err:
             raise _unavailable(err) from err
 
     def close(self) -> None:
         """Close all connections; those of a running event loop are closed by it, a moment later."""
         self._client.close()
-        for loop, client in list(self._clients.items()):
+        while self._loops:
+            loop, (pool, _) = self._loops.popitem()
             if not loop.is_closed():
-                asyncio.run_coroutine_threadsafe(client.aclose(), loop)
-        self._clients.clear()
+                asyncio.run_coroutine_threadsafe(pool.aclose(), loop)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, before it ends."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        pool, _ = self._loops.pop(asyncio.get_running_loop(), (None, None))
+        if pool is not None:
+            await pool.aclose()
 
-    def _async_client(self) -> AsyncRedis:
+    def _of_this_loop(self) -> _LoopConnections:
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            from redis.asyncio import BlockingConnectionPool, Redis
+        connections = self._loops.get(loop)
+        if connections is None:
+            from redis.asyncio import ConnectionPool
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
 
-            pool = BlockingConnectionPool.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._options)
-            client = self._clients[loop] = Redis.from_pool(pool)
-        return client
+            for ended in [other for other in self._loops if other.is_closed()]:
+                self._loops.pop(ended, None)
+            pool = ConnectionPool.from_url(
+                self._url, retry=Retry(NoBackoff(), 0), max_connections=self._max_connections, **self._options
+            )
+            # Not redis' own blocking pool, whose lock and timer would cost each hit a third of its time.
+            connections = self._loops[loop] = pool, asyncio.Semaphore(self._max_connections)
+        return connections
 
 
 class _RedisCounter:

@@ -266,6 +266,23 @@ def test_a_pool_without_a_free_connection_is_unavailable_after_the_timeout(redis
     store.close()
 
 
+def test_a_loop_without_a_free_connection_is_unavailable_after_the_timeout(redis_server, redis_client):
+    store = RedisStore(redis_server.url, timeout_seconds=0.05, max_connections=1)
+    limiter = RateLimiter("3/hour", store=store)
+
+    async def main():
+        _, free = store._of_this_loop()
+        await free.acquire()
+        with pytest.raises(Unavailable):
+            await limiter.adecide("k")
+        free.release()
+        await limiter.arequire("k")
+        await store.aclose()
+
+    asyncio.run(main())
+    store.close()
+
+
 def test_more_threads_than_connections_wait_for_one(redis_server, redis_client):
     store = RedisStore(redis_server.url, timeout_seconds=30, max_connections=4)
     limiter, admitted = RateLimiter("100/hour", store=store), []

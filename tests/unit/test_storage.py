@@ -235,6 +235,7 @@ from aisecure.storage import Storage
 storage = Storage(sys.argv[1])
 storage.migrate("notes", ("CREATE TABLE notes (id INTEGER PRIMARY KEY);",))
 storage.execute("INSERT INTO notes VALUES (1)")
+inherited = storage._connection()
 inside, leave = threading.Event(), threading.Event()
 def other():  # a thread whose connection the child inherits without the thread
     storage.query("SELECT 1"); inside.set(); leave.wait()
@@ -242,6 +243,7 @@ thread = threading.Thread(target=other); thread.start(); inside.wait()
 for number in (2, 3):
     child = os.fork()
     if not child:
+        assert storage._connection() is not inherited
         storage.execute("INSERT INTO notes VALUES (?)", (number,))
         storage.close(); gc.collect()
         os._exit(0)

@@ -272,19 +272,21 @@ class TestMemory:
     def test_a_change_between_look_up_and_remembering_is_not_remembered_over(
         self, keys, storage, monkeypatch
     ):
-        issued = keys.create("u-17")
+        issued, other = keys.create("u-17"), keys.create("u-18")
         real = keys._look_up
 
         def slow(parts, digest, version):
-            keys.revoke(issued.key_id)  # after the notices were asked, as another thread may do
+            # Between asking the notices and remembering, other threads revoke the key and use another one.
+            monkeypatch.setattr(keys, "_look_up", real)
+            keys.revoke(issued.key_id)
+            keys.verify(other.secret)
             storage.execute("UPDATE authn_api_keys SET revoked_at = NULL")
             answer = real(parts, digest, version)
-            storage.execute("UPDATE authn_api_keys SET revoked_at = 1")
+            storage.execute("UPDATE authn_api_keys SET revoked_at = 1 WHERE key_id = ?", (issued.key_id,))
             return answer
 
         monkeypatch.setattr(keys, "_look_up", slow)
         keys.verify(issued.secret)
-        monkeypatch.setattr(keys, "_look_up", real)
         _refused(keys, issued.secret)
 
     def test_it_is_bounded_and_the_oldest_leaves_first(self, clock, monkeypatch):

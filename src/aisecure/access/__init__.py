@@ -1,0 +1,86 @@
+"""Who may do what: Casbin policies, compiled, with roles, tenants and rules that deny.
+
+`Authorizer` decides; `AccessGuard` asks it for every call, `require_permission` for one function.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aisecure.access._defaults import DEFAULT_MODEL, DEFAULT_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisecure.access.authorizer import Authorizer as Authorizer
+    from aisecure.access.guards import AccessGuard as AccessGuard
+    from aisecure.access.guards import require_permission as require_permission
+    from aisecure.access.settings import Settings as Settings
+    from aisecure.guard import Guard
+    from aisecure.ports import Ports
+
+_HOME = {
+    "AccessGuard": "guards",
+    "Authorizer": "authorizer",
+    "Settings": "settings",
+    "require_permission": "guards",
+}
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DEFAULT_POLICY",
+    "AccessGuard",
+    "Authorizer",
+    "Settings",
+    "build",
+    "require_permission",
+    "self_tests",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'aisecure.access' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"aisecure.access.{home}"), name)
+    return value
+
+
+def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
+    """Return the guard that the settings ask for.
+
+    Raises:
+        Misconfigured: A file is missing or cannot be used, or a model has no policy; names file, line and remedy.
+    """
+    from aisecure.access.authorizer import Authorizer
+    from aisecure.access.guards import AccessGuard
+    from aisecure.errors import Misconfigured
+
+    policy = None if settings.policy is None else ports.base_dir / settings.policy
+    if policy is None and (ports.data_dir / "policy.csv").exists():
+        policy = ports.data_dir / "policy.csv"
+    if policy is not None:
+        authorizer = Authorizer.from_files(
+            None if settings.model is None else ports.base_dir / settings.model,
+            policy,
+            shared_tenant=settings.shared_tenant,
+            reload_seconds=settings.reload_seconds,
+            events=ports.events,
+            clock=ports.clock,
+        )
+    elif settings.model is not None:
+        raise Misconfigured(
+            f"[access] policy: name the policy that belongs to the model {settings.model}",
+            code="config.policy",
+        )
+    else:
+        authorizer = Authorizer(events=ports.events, clock=ports.clock)
+    return (AccessGuard(authorizer),)
+
+
+def self_tests() -> dict[str, Callable[[], None]]:
+    """Return one known-answer check a capability."""
+    from aisecure.access._self_tests import self_tests
+
+    return self_tests()

@@ -1,0 +1,28 @@
+"""Settings of the section ``[access]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseModel):
+    """Which policy decides. Relative paths start from the configuration file's folder.
+
+    Attributes:
+        model: A Casbin model; none is the built-in one: roles with a tree, tenants, deny wins.
+        policy: A policy for it. Without one, ``policy.csv`` in the data folder is used if it exists when the guard is
+            built, otherwise the built-in policy: ``admin`` may do everything, ``member`` may invoke ``model:*``.
+        shared_tenant: With a model of your own: role links of this tenant hold in every tenant.
+        reload_seconds: At most this often a decision looks whether the files changed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Path | None = None
+    policy: Path | None = None
+    shared_tenant: str | None = None
+    reload_seconds: float = Field(default=2.0, ge=0, allow_inf_nan=False)

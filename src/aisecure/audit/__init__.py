@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisecure.audit.bridge import EventLogger as EventLogger
-    from aisecure.audit.canonical import canonical as canonical
     from aisecure.audit.log import AuditLog as AuditLog
     from aisecure.audit.reader import read as read
     from aisecure.audit.settings import Settings as Settings
@@ -26,7 +25,6 @@ _HOME = {
     "Report": "verifier",
     "Settings": "settings",
     "Verdict": "verifier",
-    "canonical": "canonical",
     "read": "reader",
     "verify": "verifier",
 }
@@ -38,7 +36,6 @@ __all__ = [
     "Settings",
     "Verdict",
     "build",
-    "canonical",
     "open_log",
     "read",
     "self_tests",

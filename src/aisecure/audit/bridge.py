@@ -41,7 +41,8 @@ class EventLogger(structlog.BoundLoggerBase):
 
     def append(self, event: SecurityEvent) -> int:
         """Store a ready event; bound fields do not change it."""
-        return int(self._proxy_to_logger("append", event.type, record=event))
+        stored: int = self._proxy_to_logger("append", event.type, record=event)
+        return stored
 
     def info(self, event: str, **fields: Any) -> int:
         """Store an event of the named type.
@@ -50,7 +51,8 @@ class EventLogger(structlog.BoundLoggerBase):
             ValueError: The type or a detail is not listed in `EVENT_TYPES`.
             Unavailable: As `AuditLog.record`.
         """
-        return int(self._proxy_to_logger("append", event, **fields))
+        stored: int = self._proxy_to_logger("append", event, **fields)
+        return stored
 
     debug = warning = error = critical = info
 

@@ -91,6 +91,7 @@ def encode_event(event: SecurityEvent, context: Mapping[str, Any] | None = None)
 
 def _encode(fields: dict[str, Any]) -> bytes:
     """Return RFC 8785 JSON: by orjson where it writes that form, by `canonical` where it would not."""
+    quick = fields.copy()
     for name in ("time", "latency_ms"):
         number = fields.get(name)
         if number is not None:
@@ -98,30 +99,23 @@ def _encode(fields: dict[str, Any]) -> bytes:
             if type(number) is not float or not 1e-3 <= number < 1e15:
                 return canonical(fields)
             if number.is_integer():
-                fields[name] = int(number)
+                quick[name] = int(number)
     for name in ("detail", "context"):
         values = fields.get(name)
         if values is not None and not _PLAIN.issuperset(map(type, values.values())):
-            fields[name] = orjson.Fragment(canonical(values))
+            quick[name] = orjson.Fragment(canonical(values))
     if "findings" in fields:
-        fields["findings"] = orjson.Fragment(canonical(fields["findings"]))
+        quick["findings"] = orjson.Fragment(canonical(fields["findings"]))
     try:
-        return orjson.dumps(fields, option=_OPTIONS)
+        return orjson.dumps(quick, option=_OPTIONS)
     except orjson.JSONEncodeError:
         # A lone surrogate, a large integer, an object: what `canonical` is for.
-        return canonical(_without_fragments(fields))
-
-
-def _without_fragments(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: orjson.loads(value.contents) if isinstance(value, orjson.Fragment) else value
-        for name, value in fields.items()
-    }
+        return canonical(fields)
 
 
 def _shortened(fields: dict[str, Any]) -> dict[str, Any]:
     short = {}
-    for name, value in _without_fragments(fields).items():
+    for name, value in fields.items():
         if name == "detail":
             detail = {key: _digest_if_long(item, _LONG_VALUE) for key, item in value.items()}
             short[name] = _digest_if_long(detail, _LONG_DETAIL)
@@ -137,15 +131,10 @@ def _digest_if_long(value: Any, limit: int) -> Any:
     return {"bytes": len(encoded), "sha256": sha256(encoded).hexdigest()}
 
 
-def seal(body: bytes, *, writer: str, prev: bytes, seq: int, ts: str) -> bytes:
-    """Return the line of a body, without its newline."""
-    return b'{"ev":%b,"inst":"%b","prev":"%b","seq":%d,"ts":"%b","v":1}' % (
-        body,
-        writer.encode(),
-        prev.hex().encode(),
-        seq,
-        ts.encode(),
-    )
+def seal(body: bytes, *, writer: str, prev: str, seq: int, ts: str) -> bytes:
+    """Return the line of a body, without its newline; ``prev`` in hex."""
+    tail = f',"inst":"{writer}","prev":"{prev}","seq":{seq},"ts":"{ts}","v":1}}'
+    return b'{"ev":' + body + tail.encode()
 
 
 def read_seal(line: bytes) -> Seal | None:
@@ -170,8 +159,8 @@ def timestamp(seconds: float) -> str:
     """
     if not 0 <= seconds < _LAST_SECOND:  # also for NaN
         seconds = _LAST_SECOND if seconds > 0 else 0
-    whole, micro = divmod(int(seconds * 1e6), 1_000_000)
-    return f"{_second(whole)}.{micro:06d}Z"
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1e6):06d}Z"
 
 
 @lru_cache(maxsize=4)

@@ -136,18 +136,12 @@ class Ledger:
         self._threads.release()
 
     def _take_lock(self) -> None:
-        while True:
-            if self._lock_file < 0:
-                self._lock_file = os.open(self.folder / "audit.lock", _OPEN | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._wait_for_lock()
-            if os.fstat(self._lock_file).st_nlink:
-                return
-            # Somebody tidied the lock file away: whoever comes next locks another file. So do we.
-            os.close(self._lock_file)
-            self._lock_file = -1
+        if self._lock_file < 0:
+            self._lock_file = os.open(self.folder / "audit.lock", _OPEN | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait_for_lock()
 
     def _wait_for_lock(self) -> None:
         deadline, pause = time.monotonic() + LOCK_SECONDS, _FIRST_PAUSE
@@ -163,28 +157,37 @@ class Ledger:
 
     def _refresh(self) -> None:
         """Make ``_head`` the state of the files, and see that they are still the same files."""
-        if self._head is None:
-            self._load()
-            return
-        data = os.pread(self._head_file, HEAD_BYTES + 1, 0)
-        if data != self._head_bytes:
-            # Another process wrote in between, the common case with several workers.
-            head = Head.decode(data)
-            if head is None:
-                self._load()
-                return
-            self._not_before_seen(head)
-            if head.segment != self._head.segment:
-                self._open_segment(head.segment)
-            self._head, self._head_bytes = head, data
+        head = self._head
+        if head is None or os.pread(self._head_file, HEAD_BYTES + 1, 0) != self._head_bytes:
+            # Another process wrote in between, the common case with several workers. Somebody may also have tidied
+            # the lock file away, so that the other process locked a new one: so do we.
+            while not os.fstat(self._lock_file).st_nlink:
+                os.close(self._lock_file)
+                self._lock_file = -1
+                self._take_lock()
+            head = self._reread()
         try:
             found = os.stat(self._segment_path)  # noqa: PTH116  (a quarter of the cost of Path.stat)
         except FileNotFoundError:
             raise _broken("its current file is gone") from None
         if self._seen_file is not None and found.st_ino != self._seen_file[1]:
             raise _broken("its current file was replaced by another")
-        if found.st_size != self._head.length:
+        if found.st_size != head.length:
             self._load()
+
+    def _reread(self) -> Head:
+        """Take over the head that another process wrote."""
+        if self._head is not None:
+            data = os.pread(self._head_file, HEAD_BYTES + 1, 0)
+            head = Head.decode(data)
+            if head is not None:
+                self._not_before_seen(head)
+                if head.segment != self._head.segment:
+                    self._open_segment(head.segment)
+                self._head, self._head_bytes = head, data
+                return head
+        self._load()
+        return self._state()
 
     def _load(self) -> None:
         """Read the state from the files and repair what a crash left; tell in the log what was done."""
@@ -198,6 +201,8 @@ class Ledger:
         told: list[SecurityEvent] = []
         if head is None:
             head = self._rebuild(known, told)
+            if self._head_file >= 0:
+                os.ftruncate(self._head_file, HEAD_BYTES)
         else:
             self._open_segment(head.segment)
             self._fits(head)
@@ -316,14 +321,17 @@ class Ledger:
 
     def _put(self, body: bytes) -> int:
         """Write one line and then the head; return the line's sequence number."""
-        head, seq = self._state(), self._state().next
-        line = seal(body, writer=self._writer, prev=head.leaf, seq=seq, ts=timestamp(self._clock.time()))
+        head = self._state()
+        tree = head.tree
+        seq = tree.size
+        line = seal(
+            body, writer=self._writer, prev=head.leaf.hex(), seq=seq, ts=timestamp(self._clock.time())
+        )
         # Should anything fail from here on, the files are read afresh before the next line.
         self._head = None
         self._write(line + b"\n", head.length)
-        leaf = leaf_hash(line)
-        head.tree.append(leaf)
-        head.leaf = leaf
+        head.leaf = leaf_hash(line)
+        tree.append(head.leaf)
         head.length += len(line) + 1
         self._put_head(head)
         self._head = head

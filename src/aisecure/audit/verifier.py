@@ -16,18 +16,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 __all__ = ["Report", "Verdict", "verify"]
 
 _SEGMENT = re.compile(r"audit-([0-9]{20})\.jsonl\Z")
 _NO_LEAF = "0" * 64
 _LONGEST_LINE = 65_535
-_BLOCK = 1 << 20
+_BLOCK = 1 << 17
+#: RFC 6962 section 2.1: a leaf is hashed with a zero byte before it.
+_LEAF_PREFIX = sha256(b"\0")
 
 _LINE_START = b'{"ev":{'
+_LINE_START_BYTES = len(_LINE_START)
 #: The end of a line: who wrote it, leaf hash of the line before, own number, time, version.
 _LINE_END = re.compile(
     rb',"inst":"[0-9A-Za-z.-]{1,40}","prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,18})'
@@ -40,7 +43,8 @@ _AFTER_LINK = len('2026-11-22T21:30:00.123456Z","v":1}')
 
 _HEAD_MAGIC = b"AISHEAD1"
 _HEAD_FIELDS = struct.Struct(">QQQ32s")
-_HEAD_BYTES = 8 + 32 + _HEAD_FIELDS.size + 64 * 32
+_HEAD_START = len(_HEAD_MAGIC) + 4
+_HEAD_BYTES = _HEAD_START + _HEAD_FIELDS.size + 64 * 32
 
 
 class Verdict(StrEnum):
@@ -233,33 +237,34 @@ class _Walk:
 
     def _chains(self, data: bytes, file: str, line: int, offset: int) -> int | None:
         """Take a block of complete lines if each is tied to the one before; return their number, or None."""
-        # Every leaf starts with a zero byte; putting them there in one go is cheaper than once a line.
-        leaves = (b"\0" + data[:-1].replace(b"\n", b"\n\0")).split(b"\n")
-        count, seq = len(leaves), self.seq
-        if data.count(b"\n" + _LINE_START) + data.startswith(_LINE_START) != count:
-            return None
-        hashes = [sha256(leaf).hexdigest() for leaf in leaves]
+        lines = data.split(b"\n")
+        lines.pop()
+        count, seq = len(lines), self.seq
+        hashes = []
+        for text in lines:
+            leaf = _LEAF_PREFIX.copy()
+            leaf.update(text)
+            hashes.append(leaf.hexdigest())
         previous = [self.leaf, *hashes[:-1]]
+        starts = [text[:_LINE_START_BYTES] for text in lines]
         if len(str(seq)) == len(str(seq + count - 1)):
             start = -(_LINK_BYTES + len(str(seq)) + _AFTER_LINK)
-            links = b"".join([leaf[start:-_AFTER_LINK] for leaf in leaves])
+            links = b"".join([text[start:-_AFTER_LINK] for text in lines])
         else:
             links = b"".join(
                 [
-                    leaf[-(_LINK_BYTES + len(str(n)) + _AFTER_LINK) : -_AFTER_LINK]
-                    for n, leaf in enumerate(leaves, seq)
+                    text[-(_LINK_BYTES + len(str(n)) + _AFTER_LINK) : -_AFTER_LINK]
+                    for n, text in enumerate(lines, seq)
                 ]
             )
-        wanted = (
-            _LINK * count % tuple(chain.from_iterable(zip(previous, range(seq, seq + count), strict=True)))
-        )
-        if links != wanted.encode():
+        wanted = "".join([_LINK % tie for tie in zip(previous, range(seq, seq + count), strict=True)])
+        if links != wanted.encode() or starts.count(_LINE_START) != count:
             return None
         for n in self.leaves:
             if seq <= n < seq + count:
-                before = sum(map(len, leaves[: n - seq]))  # each has its zero byte in place of its newline
+                before = sum(map(len, lines[: n - seq])) + n - seq  # each had a newline
                 self._note(n, hashes[n - seq], _Place(n, file, line + n - seq, offset + before))
-        last = offset + len(data) - len(leaves[-1])
+        last = offset + len(data) - len(lines[-1]) - 1
         self._before = _Place(seq + count - 1, file, line + count - 1, last)
         self.seq, self.leaf, self._leaf_before = seq + count, hashes[-1], previous[-1]
         return count
@@ -409,8 +414,9 @@ def _read_head(path: Path) -> _Head | None:
         return None
     if len(data) != _HEAD_BYTES or not data.startswith(_HEAD_MAGIC):
         return None
-    _, _, size, leaf = _HEAD_FIELDS.unpack_from(data, 40)
-    end = 40 + _HEAD_FIELDS.size + 32 * size.bit_count()
-    if sha256(_HEAD_MAGIC + data[40:end]).digest() != data[8:40] or any(data[end:]):
+    _, _, size, leaf = _HEAD_FIELDS.unpack_from(data, _HEAD_START)
+    end = _HEAD_START + _HEAD_FIELDS.size + 32 * size.bit_count()
+    checksum = crc32(data[_HEAD_START:end]).to_bytes(4)
+    if checksum != data[len(_HEAD_MAGIC) : _HEAD_START] or any(data[end:]):
         return None
     return _Head(size, leaf.hex())

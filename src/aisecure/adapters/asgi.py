@@ -1,5 +1,7 @@
 """Any ASGI application behind a shield: who is calling, on every request and every WebSocket.
 
+::
+
     app = AISecureMiddleware(app, shield)
 
 What it does, in the order of a request:

@@ -1,5 +1,7 @@
 """FastAPI behind a shield: one line for the app, one annotation for who is calling.
 
+::
+
     app = FastAPI()
     secure(app, shield, public=("/health",))
 

@@ -1,5 +1,7 @@
 """Flask behind a shield.
 
+::
+
     app = Flask(__name__)
     AISecure(shield).init_app(app)
 

@@ -1,5 +1,7 @@
 """LangChain behind a shield: a wrapper for any model or chain, and a middleware for agents.
 
+::
+
     model = guard_model(ChatOpenAI(...), shield, "model:support-bot")
     chain = prompt | model | StrOutputParser()
 

@@ -59,7 +59,8 @@ class Authorizer:
     an expression that may take             hangs (CWE-1333)             refuses the policy, naming the line
     exponential time
     conditional roles (``g = _, _, (_)``)   hold without their function  refuses the model
-    a value that is no string               compares it                  ``TypeError``, where the index decides
+    a value that is no string, where the    compares it                  matches nothing but ``*``, or ``TypeError``
+    index decides
     several threads                         may raise or answer wrongly  safe
     ======================================  ===========================  ===========================================
 
@@ -234,7 +235,7 @@ class Authorizer:
         """Answer a raw Casbin request, in the order of the request definition, as pycasbin does.
 
         Raises:
-            TypeError: The number of values is not what the model asks for, or one is no string and `compiled`.
+            TypeError: The number of values is not what the model asks for, or a pattern meets what is no string.
             Unavailable: pycasbin could not evaluate the matcher.
 
         >>> Authorizer().enforce("admin", "acme", "document:42", "delete")

@@ -2,6 +2,8 @@
 
 ::
 
+::
+
     app = FastAPI()
     secure(app, shield, public=("/health",))
 

@@ -2,6 +2,8 @@
 
 ::
 
+::
+
     app = Flask(__name__)
     AISecure(shield).init_app(app)
 

@@ -176,6 +176,9 @@ def _file_error(path: Path, err: OSError) -> AISecureError:
 _INHERITED: list[sqlite3.Connection] = []
 
 
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
 class _Held:
     """A connection as its thread holds it: the thread that ends closes it."""
 
@@ -203,6 +206,7 @@ class Storage:
 
     Raises:
         Misconfigured: The file cannot be opened or is not a database.
+        Unavailable: It is locked, or the disk is full or failed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -223,11 +227,19 @@ class Storage:
         return f"Storage({self.path!r})"
 
     def _open(self) -> sqlite3.Connection:
+        if self._memory:
+            return self._connect()
+        # In turn: SQLite does not wait while another process turns a new file into one with a write-ahead log.
+        with _turn(Path(self.path)):
+            with contextlib.suppress(FileExistsError):
+                # Before SQLite does, so that the file never exists with a wider mode. Only when it is absent:
+                # closing a file drops all locks that this process holds on it (howtocorrupt.html, section 2.2).
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = None
         try:
-            if not self._memory:
-                # Created before SQLite does, so that the file never exists with a wider mode.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -239,9 +251,11 @@ class Storage:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS aisecure_schema (concern TEXT PRIMARY KEY, version INTEGER NOT NULL)"
             )
-        except (sqlite3.Error, OSError) as err:
+        except sqlite3.Error as err:
             if connection is not None:
                 connection.close()
+            if getattr(err, "sqlite_errorcode", 0) & 0xFF in _BUSY:
+                raise _unavailable(err) from err
             raise Misconfigured(
                 f"database {self.path}: {err}; restore it from a backup, or move it away to start empty"
             ) from err

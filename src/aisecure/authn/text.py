@@ -70,10 +70,19 @@ class KeyTextFormat:
 
     def read(self, text: str) -> KeyText | None:
         """Return the parts of a text, or None when it is none of ours; takes no longer for longer texts."""
-        if len(text) != self._length or not text.startswith(self._head) or not is_well_formed(text):
+        if not self.has_length(text) or not text.startswith(self._head) or not text.isascii():
             return None
         start = len(self._head)
-        return KeyText(text[start : start + _ID], text[start + _ID + 1 : -_CHECK])
+        key_id, underscore, secret = text[start : start + _ID], text[start + _ID], text[start + _ID + 1 :]
+        if underscore != "_" or not key_id.isalnum() or not secret.isalnum():
+            return None
+        if _checksum(text[:-_CHECK]) != secret[_SECRET:]:
+            return None
+        return KeyText(key_id, secret[:_SECRET])
+
+    def has_length(self, text: str) -> bool:
+        """Whether a text is as long as a key: all others are refused before any work."""
+        return len(text) == self._length
 
 
 def is_well_formed(text: str) -> bool:
@@ -91,11 +100,11 @@ def is_well_formed(text: str) -> bool:
 
 def base62(number: int, width: int) -> str:
     """Return a number in base 62, padded with zeros on the left."""
-    digits = []
-    for _ in range(width):
+    text = ""
+    while len(text) < width:
         number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
-    return "".join(reversed(digits))
+        text = _BASE62[digit] + text
+    return text
 
 
 def _checksum(body: str) -> str:

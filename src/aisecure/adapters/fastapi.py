@@ -2,8 +2,6 @@
 
 ::
 
-::
-
     app = FastAPI()
     secure(app, shield, public=("/health",))
 

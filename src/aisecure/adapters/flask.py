@@ -2,8 +2,6 @@
 
 ::
 
-::
-
     app = Flask(__name__)
     AISecure(shield).init_app(app)
 

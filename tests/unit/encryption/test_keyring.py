@@ -184,6 +184,13 @@ class TestDamage:
         with pytest.raises(Misconfigured, match="check: does not match"):
             Keyring.load(saved)
 
+    @pytest.mark.parametrize("check", ["é", None, 5, ""])
+    def test_a_check_that_is_none_fails(self, saved, check):
+        body = json.loads(saved.read_text())
+        saved.write_text(json.dumps(body | {"check": check}))
+        with pytest.raises(Misconfigured, match="check: does not match"):
+            Keyring.load(saved)
+
     @pytest.mark.parametrize(
         "junk",
         [b"[]", b"null", b'"\\ud800"', b"\xff\xfe", b"\0" * 100, b"[" * 100_000, b"9" * 5000, b'{"check": "\xc3\xa9"}'],

@@ -60,9 +60,7 @@ def create_app(shield: Shield, client: OpenAI, notes: Notes) -> Flask:
             str(asked["text"]), str(asked.get("persona", "help")), str(asked.get("model", "support-bot"))
         )
         words = (choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
-        # The first word is waited for here, so that a refusal is a status and not the middle of a stream.
-        first = next(words, "")
-        return Response(_prepend(first, words), mimetype="text/plain")
+        return Response(words, mimetype="text/plain")
 
     @app.post("/notes")
     def add_note() -> tuple[dict[str, int], int]:
@@ -74,11 +72,6 @@ def create_app(shield: Shield, client: OpenAI, notes: Notes) -> Flask:
         return ({}, 404) if text is None else ({"text": text}, 200)
 
     return app
-
-
-def _prepend(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def main(folder: Path, port: int = 5000) -> None:

@@ -74,10 +74,7 @@ def create_app(shield: Shield, client: AsyncOpenAI, notes: Notes) -> FastAPI:
     @app.post("/chat")
     async def chat(question: Question) -> StreamingResponse:
         chunks = answer(question.text, question.persona, question.model)
-        # The first chunk is awaited here, so that a refusal is a status and not the middle of a stream.
-        opened = words(chunks)
-        first = await anext(opened, "")
-        return StreamingResponse(prepend(first, opened), media_type="text/plain")
+        return StreamingResponse(words(chunks), media_type="text/plain")
 
     @app.post("/html")
     async def html(question: Question) -> dict[str, str]:
@@ -100,10 +97,3 @@ async def words(chunks: AsyncIterator[ChatCompletionChunk]) -> AsyncIterator[str
         for choice in chunk.choices:
             if choice.delta.content:
                 yield choice.delta.content
-
-
-async def prepend(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Yield a text that was awaited already, then the others."""
-    yield first
-    async for text in rest:
-        yield text

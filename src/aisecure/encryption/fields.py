@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -98,7 +99,7 @@ class Encrypted(Generic[T]):
                 "Encrypted[str] belongs in a field of a model, whose name its tokens are bound to"
             )
         return core_schema.with_info_plain_validator_function(
-            _validate,
+            partial(_validate, handler.field_name),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 _serialise,
                 is_field_serializer=True,  # the function is given the model too
@@ -115,7 +116,7 @@ class Encrypted(Generic[T]):
         return {"type": "string", "format": "password"}
 
 
-def _validate(value: Any, info: core_schema.ValidationInfo) -> Encrypted[str]:
+def _validate(field: str, value: Any, info: core_schema.ValidationInfo) -> Encrypted[str]:
     if isinstance(value, Encrypted):
         value, stored = value.get_secret_value(), False
     else:
@@ -123,7 +124,8 @@ def _validate(value: Any, info: core_schema.ValidationInfo) -> Encrypted[str]:
     if not isinstance(value, str):
         raise _refused("encrypted_type", "Input should be a text")
     if stored:
-        place = (str((info.config or {}).get("title")), str(info.field_name))
+        # Pydantic tells the name at run time only since 2.12; the one of the schema is the first of an alias's fields.
+        place = (str((info.config or {}).get("title")), info.field_name or field)
         return Encrypted(_cipher(info.context).decrypt(value, context=place))
     if not _has_utf8(value):
         raise _refused("encrypted_unicode", "Input should have no lone surrogate")

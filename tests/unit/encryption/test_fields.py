@@ -7,7 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
-from typing import Optional
+from typing import Annotated, Optional
 
 import pytest
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -16,6 +16,9 @@ from pydantic_core import PydanticSerializationError
 
 from aisecure.encryption import Encrypted, FieldCipher, Keyring, using_cipher
 from aisecure.errors import DecryptionError, Misconfigured
+
+
+Note = Annotated[Encrypted[str], "a note"]
 
 
 class Patient(BaseModel):
@@ -190,6 +193,19 @@ def test_inherited_fields_belong_to_the_class_that_is_used(cipher):
         assert Child.model_validate_json(text).notes == Encrypted("x")
         with pytest.raises(DecryptionError):
             Doctor.model_validate_json(text)
+
+
+def test_an_alias_of_the_type_keeps_the_names_of_its_fields(cipher):
+
+    class Visit(BaseModel):
+        first: Note
+        second: Note
+
+    with using_cipher(cipher):
+        row = json.loads(Visit(first="1", second="2").model_dump_json())
+        assert Visit.model_validate_json(json.dumps(row)).second == Encrypted("2")
+        with pytest.raises(DecryptionError):
+            Visit.model_validate_json(json.dumps({"first": row["second"], "second": row["first"]}))
 
 
 def test_dataclasses_have_encrypted_fields_too(cipher):

@@ -17,7 +17,6 @@ from pydantic_core import PydanticSerializationError
 from aisecure.encryption import Encrypted, FieldCipher, Keyring, using_cipher
 from aisecure.errors import DecryptionError, Misconfigured
 
-
 Note = Annotated[Encrypted[str], "a note"]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -47,5 +50,15 @@ class EventTable(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+def _resolve_lazy_names() -> None:
+    # autodoc looks into dir(), where a name that is loaded on first use appears after that use only.
+    for page in (Path(__file__).parent / "reference").glob("*.md"):
+        for name in re.findall(r"automodule:: (\S+)", page.read_text()):
+            module = import_module(name)
+            for attribute in module.__all__:
+                getattr(module, attribute)
+
+
 def setup(app: Sphinx) -> None:
+    _resolve_lazy_names()
     app.add_directive("event-table", EventTable)

@@ -40,7 +40,7 @@ class Gate:
     Each text inside the chunks (each choice, each tool call) has its own chain of filters, named by its path.
     """
 
-    __slots__ = ("_chains", "_decoder", "_guards", "_last", "_observers", "_passage", "transparent")
+    __slots__ = ("_chains", "_decoder", "_guards", "_last", "_observers", "_passage", "free")
 
     def __init__(self, passage: Passage) -> None:
         plan = passage.plan
@@ -51,20 +51,23 @@ class Gate:
         self._chains: dict[str, list[tuple[Guard, TextFilter]]] = {}
         self._decoder: codecs.IncrementalDecoder | None = None
         self._last: dict[str, Any] = {}
-        # Asked once here: a plan whose guards want nothing from this call costs nothing per chunk.
         first = self._chain()
         if first:
             self._chains[""] = first
         else:
             self._guards = ()
-        self.transparent = not self._guards and not self._observers
+        #: Types of chunks that may pass by this gate: where nobody filters text, bare text costs nothing.
+        self.free: tuple[type, ...] = () if first else (str, bytes)
         passage.chunks = 0
 
-    def count(self, chunk: Any) -> None:
-        """Take note of a chunk that no guard looks at."""
-        self._passage.chunks += 1  # type: ignore[operator]
-        if type(chunk) is not str and type(chunk) is not bytes:
-            self._passage.note_reply(chunk)
+    @property
+    def transparent(self) -> bool:
+        """Whether no guard wants to see anything of this stream."""
+        return not self._guards and not self._observers
+
+    def count(self, passed: int = 1) -> None:
+        """Take note of chunks that passed by."""
+        self._passage.chunks = (self._passage.chunks or 0) + passed
 
     def feed(self, chunk: Any) -> Iterable[Any]:
         """Take a chunk from the source; return what may go on to the reader.
@@ -73,10 +76,12 @@ class Gate:
             Denied: The stream must end here.
             Unavailable: A guard could not run.
         """
-        self.count(chunk)
+        self.count()
         kind = type(chunk)
-        for guard in self._observers:
-            self._observe(guard, chunk)
+        if kind is not str and kind is not bytes:
+            self._passage.note_reply(chunk)
+            for guard in self._observers:
+                self._observe(guard, chunk)
         if not self._guards:
             return (chunk,)
         if kind is str or (isinstance(chunk, str) and not isinstance(chunk, Enum)):
@@ -213,6 +218,7 @@ def _stream(
     passage: Passage, source: Iterator[Any] | None, opening: Flow[Iterator[Any]] | None
 ) -> Generator[Any, Any, None]:
     gate = None
+    passed = 0
     try:
         if opening is not None:
             source = drive(opening)
@@ -220,12 +226,12 @@ def _stream(
         if opening is None:
             yield None
         assert source is not None  # noqa: S101  (one of the two is given)
-        if gate.transparent:
-            for chunk in source:
-                gate.count(chunk)
+        free = gate.free
+        for chunk in source:
+            if type(chunk) in free:
+                passed += 1
                 yield chunk
-        else:
-            for chunk in source:
+            else:
                 for out in gate.feed(chunk):
                     yield out
         for out in gate.finish():
@@ -239,6 +245,7 @@ def _stream(
             _close(source)
         finally:
             if gate is not None:
+                gate.count(passed)
                 gate.note_findings()
             passage.close()
 
@@ -261,6 +268,7 @@ async def _astream(
     passage: Passage, source: AsyncIterator[Any] | None, opening: Flow[AsyncIterator[Any]] | None
 ) -> AsyncGenerator[Any, Any]:
     gate = None
+    passed = 0
     try:
         if opening is not None:
             source = await adrive(opening)
@@ -268,12 +276,12 @@ async def _astream(
         if opening is None:
             yield None
         assert source is not None  # noqa: S101  (one of the two is given)
-        if gate.transparent:
-            async for chunk in source:
-                gate.count(chunk)
+        free = gate.free
+        async for chunk in source:
+            if type(chunk) in free:
+                passed += 1
                 yield chunk
-        else:
-            async for chunk in source:
+            else:
                 for out in gate.feed(chunk):
                     yield out
         for out in gate.finish():
@@ -287,6 +295,7 @@ async def _astream(
             await _aclose(source)
         finally:
             if gate is not None:
+                gate.count(passed)
                 gate.note_findings()
             passage.close()
 

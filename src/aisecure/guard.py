@@ -70,7 +70,8 @@ class Guard:
     - ``before(call)``: may this happen, and with which input?
     - ``after(call, output)``: may this output leave, and in which form?
     - ``stream(call)``: a fresh `TextFilter` for the text of a streamed output, or None.
-    - ``observe(call, chunk)``: looks at each raw chunk of a stream; may refuse.
+    - ``observe(call, chunk)``: looks at each chunk of a stream that is more than text; may refuse. What is
+      to be said about text is said by a filter, which sees it whole.
     - ``settle(call, ending)``: always runs last, once, for each call that this guard let in; also when
       the call failed or was cancelled. It must not block for long: nothing awaits it.
 
@@ -117,7 +118,7 @@ class Guard:
         """Return a fresh filter for a streamed output, or None."""
 
     def observe(self, call: Call, chunk: Any) -> Decision | None:
-        """Judge one raw chunk of a stream."""
+        """Judge one chunk of a stream that is no bare text."""
 
     def settle(self, call: Call, ending: Ending) -> None:
         """Take note of how the call ended."""

@@ -18,7 +18,7 @@ from aisecure._flow import drive
 from aisecure._stream import Gate, is_stream
 from aisecure.call import Call
 from aisecure.decisions import Decision, Finding
-from aisecure.errors import OutputBlocked, Unavailable
+from aisecure.errors import ModelNotPinned, OutputBlocked, Unavailable
 from aisecure.guard import Guard
 from aisecure.principal import Principal
 from aisecure.testing import CapturedEvents
@@ -280,14 +280,24 @@ def test_a_guard_that_cannot_make_its_filter_is_unavailable(events):
     assert both(Redact(fails, on_unavailable="allow"), events) == (["a ", "b ", "c"], None)
 
 
-def test_an_observer_sees_raw_chunks_and_may_refuse(events):
+def test_an_observer_sees_the_chunks_that_are_more_than_text_and_may_refuse(events):
     class Watch(Guard):
         def observe(self, call, chunk):
-            return Decision.deny("model.drift") if chunk == "c" else None
+            assert not isinstance(chunk, str)
+            return Decision.deny("model.drift") if chunk["model"] == "other" else None
 
-    out, error = both(Watch(), events)
-    assert (out, error.code) == (["a ", "b "], "model.drift")
+    @Shield(Watch(), sinks=[events]).protect("model:bot")
+    def answer(prompt):
+        yield "a"
+        yield {"model": "bot"}
+        yield {"model": "other"}
+
+    chunks = answer("x")
+    assert [next(chunks), next(chunks)] == ["a", {"model": "bot"}]
+    with pytest.raises(ModelNotPinned):
+        next(chunks)
     assert set(events.types) == {"call.blocked"}
+    assert events[-1].detail["chunks"] == 3
 
 
 def test_a_reader_that_stops_early_settles_at_once(events):

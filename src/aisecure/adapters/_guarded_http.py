@@ -199,7 +199,7 @@ class _Output:
         if self._codec is not None:
             data = self._codec.feed(bytes(data)) + (b"" if more else self._codec.finish())
         elif self._gate is not None and data:
-            self._gate.count(data)
+            self._gate.count()
         if more:
             if data:
                 await self._answer.send({"type": "http.response.body", "body": data, "more_body": True})

@@ -41,12 +41,17 @@ class Answer:
         #: Set when something was refused that the application may not hear of, or may answer in its own way.
         self.refusal: AISecureError | None = None
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Take a message of the application."""
+        # No coroutine of its own for the chunks of a stream: each would be one more to wake.
+        if self.started and message["type"] == "http.response.body":
+            self._tail = message.get("body") or self._tail
+            self.complete = not message.get("more_body", False)
+            return self._send(message)
+        return self._other(message)
+
+    async def _other(self, message: Message) -> None:
         if self.started:
-            if message["type"] == "http.response.body":
-                self._tail = message.get("body") or self._tail
-                self.complete = not message.get("more_body", False)
             await self._send(message)
         elif self.refusal is not None:
             return

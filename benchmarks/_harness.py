@@ -4,7 +4,7 @@ A shared machine makes every second a different length, so nothing here is compa
 cases of a table take turns, round after round, and what is printed is the median over the rounds of each round's
 ratio to the first case. Where Linux lets a process count its own instructions, the ratio is of those: they repeat to
 about one per cent where seconds repeat to thirty. Where nobody counts (most virtual machines, and any system but
-Linux), the ratio is of the process's CPU time. Wall time decides only where the kernel or another process does the
+Linux), the ratio is of the process's CPU time, the kernel's share included. Wall time decides only where the kernel or another process does the
 work (a disk, a socket), since neither of the others sees that.
 """
 

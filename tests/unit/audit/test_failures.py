@@ -51,8 +51,7 @@ FILL = """
 """
 
 
-@pytest.mark.parametrize("durability", ["os", "sync"])
-@pytest.mark.parametrize("limit", [3000, 3001, 3137, 3300])
+@pytest.mark.parametrize(("limit", "durability"), [(3000, "os"), (3137, "sync"), (3300, "os")])
 def test_a_full_disk_refuses_keeps_what_was_written_and_counts_the_loss(folder, limit, durability):
     done = run(FILL, folder, limit, 1 << 20, durability)
     written, refused = map(int, done.stdout.split())
@@ -108,7 +107,7 @@ def test_a_full_disk_at_the_start_is_unavailable_and_begins_well_later(folder):
         except Unavailable:
             print("refused")
     """
-    for limit in (0, 10, 300, 2000):
+    for limit in (0, 10, 2000):
         assert "refused" in run(code, folder, limit).stdout
     with AuditLog.open(folder) as log:
         log.record(rules(1))

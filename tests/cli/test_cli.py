@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from aisecure.cli import main
+from aisecure.config import Config, load
 
 
 @pytest.fixture
@@ -110,3 +112,17 @@ def test_the_module_runs_as_a_program():
         [sys.executable, "-m", "aisecure", "--version"], capture_output=True, text=True, check=True
     )
     assert "aisecure" in done.stdout
+
+
+def test_what_the_written_configuration_calls_a_default_is_one(run, tmp_path):
+    run("init")
+    text = (tmp_path / "aisecure.toml").read_text()
+    spelt_out = re.sub(
+        r"^# ([a-z_]+ = \S+).*$",
+        r"\1",
+        re.sub(r"^# redis_url.*$", "", text, flags=re.MULTILINE),
+        flags=re.MULTILINE,
+    )
+    assert spelt_out.count(" = ") > 10
+    (tmp_path / "spelt.toml").write_text(spelt_out)
+    assert load(tmp_path / "spelt.toml").sections == Config.embedded(tmp_path).sections

@@ -32,8 +32,8 @@ def _memory() -> Table:
         for key in keys:
             limiter.decide(key)
         table.add(title, partial(_next, limiter.decide, cycle(keys)), goal)
-    table.add("limits, moving window (exact)", _limits("MovingWindowRateLimiter"))
-    table.add("limits, fixed window (2x at the edge)", _limits("FixedWindowRateLimiter"))
+    table.peer("limits, moving window (exact)", partial(_limits, "MovingWindowRateLimiter"))
+    table.peer("limits, fixed window (2x at the edge)", partial(_limits, "FixedWindowRateLimiter"))
     table.peer("pyrate-limiter", _pyrate)
     table.peer("throttled-py, sliding window", _throttled)
     return table

@@ -374,7 +374,8 @@ class Passage:
             detail["chunks"] = self.chunks
         if self._would_deny:
             detail["would_deny"] = list(self._would_deny)
-        latency = (self.plan.clock.monotonic() - self._started) * 1000
+        # Whole microseconds; round() would go through a decimal text.
+        latency = int((self.plan.clock.monotonic() - self._started) * 1_000_000) / 1000
         self._record(self._type, result, detail, latency_ms=latency, findings=tuple(self._findings))
 
     def refuse_at_door(self, err: AISecureError) -> None:

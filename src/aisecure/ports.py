@@ -46,8 +46,8 @@ class SystemClock:
 class EventSink(Protocol):
     """Where events go."""
 
-    def record(self, event: SecurityEvent) -> None:
-        """Take the event.
+    def record(self, event: SecurityEvent) -> object:
+        """Take the event; what is returned is the sink's own affair.
 
         Raises:
             Unavailable: It could not be stored; the caller fails closed.

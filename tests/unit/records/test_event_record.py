@@ -36,7 +36,7 @@ def test_a_full_event_has_the_names_of_the_conventions() -> None:
     event = SecurityEvent(
         "call.denied", time=1.5, id="e-1", result=Result.FAILURE, principal="u", tenant="t", action="invoke",
         resource="model:m", source="192.0.2.1", request_id="r", conversation="c", trace="00-1-2-01", code="quota.exceeded",
-        reasons=("Wait.",), findings=(Finding("pii.email", 0, 3),), model="m-1", usage=Usage(7, 2), latency_ms=1.23456,
+        reasons=("Wait.",), findings=(Finding("pii.email", 0, 3),), model="m-1", usage=Usage(7, 2), latency_ms=1.235,
         detail={"guard": "quota"},
     )  # fmt: skip
     assert event.to_dict() == {

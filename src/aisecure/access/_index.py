@@ -162,7 +162,7 @@ class Index:
         each = self._each
 
         def judge(values: tuple[Any, ...], roles: frozenset[str] = _NO_ROLES) -> int:
-            if each and roles:
+            if roles and each:
                 return judge_each(values, roles)
             bucket = requests.get((roles, pick(values)))
             if bucket is None:
@@ -235,7 +235,9 @@ class Index:
         names = self._pick(values)
         known = tuple(map(dict.get, self._known, names))
         for name, same in zip(names, known, strict=False):
-            if same is _UNKNOWN and isinstance(name, str) and not is_plain(name):
+            if same is not _UNKNOWN or not isinstance(name, str):
+                continue  # what is known is plain, since policies are checked
+            if not (name.isprintable() and len(name) <= MAX_NAME) and not is_plain(name):
                 return None
         if self.subjects is not None and not roles <= self.subjects:
             roles &= self.subjects

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aisecure.access._index import UNPLAIN, Index
 from aisecure.access._matcher import NotCompiled, Term, asked_by_function, compile_matcher, parse
 from aisecure.access._model import Definition, default_definition, read_model
-from aisecure.access._names import MAX_NAME, is_plain, is_plain_path
+from aisecure.access._names import is_plain, is_plain_path
 from aisecure.access._policy import Policy, read_policy
 from aisecure.access._roles import RoleGraph
 from aisecure.access._sources import Texts
@@ -49,8 +49,8 @@ class Snapshot:
     """
 
     __slots__ = (
-        "_allows_rest", "_checks", "_judge", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names", "_source", "_subjects",
-        "compiled", "reason", "rules", "version",
+        "_allows_rest", "_checks", "_judge", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names",
+        "_size", "_source", "_subjects", "compiled", "reason", "rules", "version",
     )  # fmt: skip
 
     def __init__(self, texts: Texts) -> None:
@@ -65,6 +65,7 @@ class Snapshot:
         self.rules = len(policy.rules)
         self._source = definition.source
         self._request = definition.request
+        self._size = len(definition.request)
         self._allows_rest = definition.effect.allows_the_rest and self.rules > 0
         self._otherwise = ALLOW if self._allows_rest else _NO_RULE if self.rules else _EMPTY
         self._parts = _parts(definition)
@@ -118,27 +119,23 @@ class Snapshot:
             TypeError: The number of values is not what the model asks for.
             Unavailable: The matcher cannot be evaluated for these values.
         """
-        if len(values) != len(self._request):
+        if len(values) != self._size:
             raise TypeError(f"enforce takes {len(self._request)} values: {', '.join(self._request)}")
         if self._checks and not self._is_checked(values):
             return False
         line = self._judge(values)
         if line > 0:
-            return not self._loose or self._is_plain_besides(values)
+            # The values that made no difference have to be plain names, too.
+            for position in self._loose:
+                if isinstance(values[position], str) and not is_plain(values[position]):
+                    return False
+            return True
         return not line and self._allows_rest
 
     def _is_checked(self, values: tuple[Any, ...]) -> bool:
         """Whether the names that have to be plain before anything else are."""
         for position, is_good in self._checks:
             if isinstance(values[position], str) and not is_good(values[position]):
-                return False
-        return True
-
-    def _is_plain_besides(self, values: tuple[Any, ...]) -> bool:
-        """Whether the values that made no difference are plain names, too."""
-        for position in self._loose:
-            value = values[position]
-            if isinstance(value, str) and not is_plain(value):
                 return False
         return True
 
@@ -150,9 +147,7 @@ class Snapshot:
         if name in self._role_names:
             return _COLLISION
         if self._subjects is not None and name not in self._subjects:
-            if not (principal.id.isprintable() and len(principal.id) <= MAX_NAME) and not is_plain(
-                principal.id
-            ):
+            if not is_plain(principal.id):
                 return _NAME
             name = None  # one of the many that the policy does not know
         if self._places is None:
@@ -164,7 +159,10 @@ class Snapshot:
             return _NAME
         line = self._judge(values, principal.roles)
         if line > 0:
-            return ALLOW if not self._loose or self._is_plain_besides(values) else _NAME
+            for position in self._loose:
+                if values[position] is not None and not is_plain(values[position]):
+                    return _NAME
+            return ALLOW
         if not line:
             return self._otherwise
         if line == UNPLAIN:

@@ -48,7 +48,8 @@ class Authorizer:
     control character, line break or lone   may pass a rule that denies  denies: ``$`` matches before a last line
     surrogate in a name                                                  break, ``.`` matches none (CWE-93)
     ``//``, ``/./``, ``/../``, ``%41`` in   may pass a rule that denies  denies: others read them as another path
-    a name that patterns see                                             (CWE-41); where what no rule denies is
+    a name that patterns see                                             (CWE-41), unless a rule has this very
+                                                                         spelling; where what no rule denies is
                                                                          allowed, in any name
     a name longer than 8,192 characters     answers, in any time         denies: bounded time (CWE-400)
     unknown names                           are kept for ever            are forgotten (CWE-770)

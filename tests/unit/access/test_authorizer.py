@@ -153,6 +153,13 @@ class TestRolesAndTenants:
         assert may.decide(Principal("u", roles={"svc-b"}), "push", "queue").allowed
         assert not may.decide(Principal("u", roles={"usr"}), "push", "queue").allowed
 
+    def test_a_matcher_may_leave_the_subject_out(self):
+        may = Authorizer.from_text(model=ACL.replace("r.sub == p.sub && ", ""), policy="p, all, ledger, read")
+        assert may.decide(Principal("ann", roles={"clerk"}), "read", "ledger").allowed
+        assert may.decide(Principal.anonymous(), "read", "ledger").allowed
+        assert not may.decide(Principal("ann"), "write", "ledger").allowed
+        assert not may.decide(Principal("a\nn"), "read", "ledger").allowed
+
     @pytest.mark.parametrize("order", ["sub, obj, act", "act, sub, obj", "obj, act, sub"])
     def test_the_request_definition_may_have_any_order(self, order):
         may = Authorizer.from_text(

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,17 +104,16 @@ def load(path: Path) -> Config:
 
 
 def _sections(source: str, data: dict[str, Any]) -> dict[str, _Section]:
-    known = {*PARTS, *CONCERNS, *_others()}
-    for name in data:
-        if name not in known:
+    ours = (*PARTS, *CONCERNS)
+    # A section of an installed package counts only when it is written; ours have defaults.
+    others = tuple(name for name in data if name not in ours)
+    for name in others:
+        if name not in _others():
+            known = (*ours, *_others())
             near = get_close_matches(name, [*known, *_TOP], 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
             raise Misconfigured(f"{source}: [{name}]: no such section; {hint}", code="config.unknown")
-    # A section of an installed package counts only when it is written; ours have defaults.
-    return {
-        name: _section(source, name, data.get(name, {}))
-        for name in (*PARTS, *CONCERNS, *(other for other in _others() if other in data))
-    }
+    return {name: _section(source, name, data.get(name, {})) for name in (*ours, *others)}
 
 
 def _section(source: str, name: str, table: Any) -> _Section:
@@ -161,6 +159,9 @@ def _section(source: str, name: str, table: Any) -> _Section:
 
 @cache
 def _others() -> dict[str, Any]:
+    # Looked for only when a section is none of ours: reading what is installed takes 20 ms.
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

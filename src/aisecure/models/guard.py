@@ -60,7 +60,7 @@ class ModelPinGuard(Guard):
         self.pins = pins
         self._events = events
         self._clock = clock or SystemClock()
-        # Requests whose drift was told: in shadow mode a stream goes on, and every chunk names the model.
+        # Calls whose drift was told: in shadow mode a stream goes on, and every chunk names the model.
         self._told: set[str] = set()
 
     def before(self, call: Call) -> Decision | None:
@@ -83,8 +83,8 @@ class ModelPinGuard(Guard):
         return self._check(call, chunk)
 
     def settle(self, call: Call, ending: Ending) -> None:
-        """Forget the request."""
-        self._told.discard(call.request_id)
+        """Forget the call."""
+        self._told.discard(call.id)
 
     def health(self) -> dict[str, Any]:
         """Return how many models are pinned."""
@@ -103,10 +103,9 @@ class ModelPinGuard(Guard):
         return None if decision.allowed else decision
 
     def _tell(self, call: Call, decision: Decision, name: str, model: str, fingerprint: str) -> None:
-        if call.request_id in self._told:
+        if call.id in self._told:
             return
-        if call.request_id:
-            self._told.add(call.request_id)
+        self._told.add(call.id)
         pin = self.pins[name]
         seen = model if not pin.accepts(model) or not fingerprint else f"{model} {fingerprint}"
         event = SecurityEvent(

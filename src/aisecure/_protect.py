@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from aisecure._flow import Effect, Flow, Passage, Plan, adrive, drive
 from aisecure._stream import alate, astream, is_stream, late, stream
-from aisecure.call import Call, current_context
+from aisecure.call import current_context
 from aisecure.errors import Misconfigured
 
 __all__ = ["protect"]
@@ -41,20 +41,8 @@ def protect(
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passage:
             # Here, when the function is called, and not when a generator is first read: the caller may be gone by then.
-            context = current_context()
-            return Passage(
-                current(),
-                Call(
-                    context.principal,
-                    action,
-                    binding.resource_of(args, kwargs),
-                    binding.input_of(args, kwargs),
-                    context.source,
-                    context.request_id,
-                    context.conversation,
-                    context.trace,
-                ),
-            )
+            named, value = binding.resource_of(args, kwargs), binding.input_of(args, kwargs)
+            return Passage(current(), current_context().call(action, named, value))
 
         def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
             passage = begin(args, kwargs)

@@ -49,6 +49,19 @@ class Context:
     conversation: str = ""
     trace: str = ""
 
+    def call(self, action: str, resource: str, input: Any = None) -> Call:
+        """Return a call that is made in this context."""
+        return Call(
+            self.principal,
+            action,
+            resource,
+            input,
+            self.source,
+            self.request_id,
+            self.conversation,
+            self.trace,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

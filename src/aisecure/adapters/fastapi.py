@@ -17,6 +17,7 @@ to authenticate in ``/docs``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response, Security
@@ -26,7 +27,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from aisecure._flow import adrive
 from aisecure.adapters._problems import body_of, headers_of, status_of
 from aisecure.adapters.asgi import AISecureMiddleware
-from aisecure.call import Call, current_context
+from aisecure.call import current_context
 from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
 from aisecure.principal import Principal
 from aisecure.shield import Shield
@@ -108,17 +109,7 @@ def require(action: str, resource: str) -> Callable[..., Awaitable[Principal]]:
             raise Misconfigured(
                 f"require: the route has no path parameter {err}", code="config.resource"
             ) from err
-        context = current_context()
-        call = Call(
-            principal,
-            action,
-            named,
-            None,
-            context.source,
-            context.request_id,
-            context.conversation,
-            context.trace,
-        )
+        call = replace(current_context(), principal=principal).call(action, named)
         passage = shield.passage(call)
         try:
             await adrive(passage.enter())

@@ -23,7 +23,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import Command
 
 from aisecure._flow import Effect, Flow, adrive, drive
-from aisecure.call import Call, current_context
+from aisecure.call import current_context
 from aisecure.shield import Shield
 
 __all__ = ["AISecureMiddleware", "GuardedRunnable", "guard_model"]
@@ -186,19 +186,7 @@ class AISecureMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Any,
         ahandler: Any,
     ) -> Flow[Any]:
-        context = current_context()
-        passage = self._shield.passage(
-            Call(
-                context.principal,
-                action,
-                resource,
-                value,
-                context.source,
-                context.request_id,
-                context.conversation,
-                context.trace,
-            )
-        )
+        passage = self._shield.passage(current_context().call(action, resource, value))
         try:
             call = yield from passage.enter()
             if call.input is not value:

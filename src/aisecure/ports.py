@@ -88,6 +88,16 @@ class Cipher(Protocol):
             DecryptionError: For every reason alike.
         """
 
+    def encrypt_bytes(self, data: bytes, *, context: tuple[str | int, ...] = ()) -> bytes:
+        """Return a binary token, for BLOB columns."""
+
+    def decrypt_bytes(self, token: bytes, *, context: tuple[str | int, ...] = ()) -> bytes:
+        """Return the bytes of a binary token.
+
+        Raises:
+            DecryptionError: For every reason alike.
+        """
+
 
 class _Discard:
     """A sink that keeps nothing."""

@@ -71,6 +71,17 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     # encryption
     "keyring.created": _row("A key ring was generated.", _INFO, "key_id"),
     "keyring.rotated": _row("A key ring has a new primary key.", _INFO, "key_id"),
+    "keyring.retired": _row("A key of a ring decrypts nothing any more.", _MEDIUM, "key_id"),
+    "keyring.reinstated": _row("A retired key of a ring decrypts again.", _MEDIUM, "key_id"),
+    "keyring.destroyed": _row("A key of a ring was removed for ever.", _HIGH, "key_id"),
+    "keyring.rewrapped": _row("A key ring was wrapped anew, or by another provider.", _MEDIUM, "key_id"),
+    "keyring.unavailable": _row("A key ring cannot be had, so nothing is encrypted or decrypted.", _HIGH),
+    # transport
+    "tls.certificate_loaded": _row("A server serves a renewed certificate.", _INFO, "file", "not_after"),
+    "tls.certificate_refused": _row("A renewed certificate was unusable; the last good one stays.", _HIGH, "file", "reason"),
+    "tls.pin_mismatch": _row("A server showed a public key that is not pinned; nothing was sent to it.", _HIGH, "host", "seen"),
+    "transport.exposed": _row("A credential came over plain HTTP: treat it as known to others.", _HIGH, "credential"),
+    "transport.insecure": _row("A request came over plain HTTP and was refused.", _MEDIUM),
     # access
     "policy.loaded": _row("A policy was loaded.", _INFO, "version", "rules"),
     "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),

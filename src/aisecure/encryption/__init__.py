@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aisecure.encryption.cipher import BoundCipher, FieldCipher
+from aisecure.encryption.keyfile import KeyFile
 from aisecure.encryption.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -18,30 +19,64 @@ if TYPE_CHECKING:
     from aisecure.encryption.fields import Encrypted as Encrypted
     from aisecure.encryption.fields import using_cipher as using_cipher
     from aisecure.encryption.parts import build as build
+    from aisecure.encryption.parts import key_file as key_file
     from aisecure.encryption.parts import open_cipher as open_cipher
-    from aisecure.encryption.parts import rotate_keyring as rotate_keyring
     from aisecure.encryption.settings import Settings as Settings
+    from aisecure.encryption.tls.check import check_tls as check_tls
+    from aisecure.encryption.tls.client import PinMismatch as PinMismatch
+    from aisecure.encryption.tls.client import client_context as client_context
+    from aisecure.encryption.tls.material import CertificateFacts as CertificateFacts
+    from aisecure.encryption.tls.material import pin_of as pin_of
+    from aisecure.encryption.tls.report import TlsFinding as TlsFinding
+    from aisecure.encryption.tls.report import TlsPolicy as TlsPolicy
+    from aisecure.encryption.tls.report import TlsReport as TlsReport
+    from aisecure.encryption.tls.server import ServerContext as ServerContext
+    from aisecure.encryption.tls.server import server_context as server_context
+    from aisecure.encryption.tls.urls import require_tls as require_tls
 
 # Loaded on first use: pydantic costs more than everything else here together.
 _HOME = {
+    "CertificateFacts": "tls.material",
     "Encrypted": "fields",
+    "PinMismatch": "tls.client",
+    "ServerContext": "tls.server",
     "Settings": "settings",
+    "TlsFinding": "tls.report",
+    "TlsPolicy": "tls.report",
+    "TlsReport": "tls.report",
     "build": "parts",
+    "check_tls": "tls.check",
+    "client_context": "tls.client",
+    "key_file": "parts",
     "open_cipher": "parts",
-    "rotate_keyring": "parts",
+    "pin_of": "tls.material",
+    "require_tls": "tls.urls",
+    "server_context": "tls.server",
     "using_cipher": "fields",
 }
 
 __all__ = [
     "BoundCipher",
+    "CertificateFacts",
     "Encrypted",
     "FieldCipher",
+    "KeyFile",
     "Keyring",
+    "PinMismatch",
+    "ServerContext",
     "Settings",
+    "TlsFinding",
+    "TlsPolicy",
+    "TlsReport",
     "build",
+    "check_tls",
+    "client_context",
+    "key_file",
     "open_cipher",
-    "rotate_keyring",
+    "pin_of",
+    "require_tls",
     "self_tests",
+    "server_context",
     "using_cipher",
 ]
 

@@ -1,53 +1,48 @@
 """AES-256-GCM for single fields: a text token that names its key and opens only in its own place.
 
-A token of version 1 is standard base64 (RFC 4648 section 4, padded, canonical) of
+A token is standard base64 (RFC 4648 section 4, padded, canonical) of the bytes form, which is
 
-    version 0x01 | key id, 4 bytes | nonce, 12 bytes | ciphertext | tag, 16 bytes
+    version 2 | key id, 4 bytes  | salt, 8 bytes | nonce, 12 bytes | ciphertext | tag, 16 bytes
+    version 3 | key id, 16 bytes | salt, 8 bytes | nonce, 12 bytes | ciphertext | tag, 16 bytes
 
-and the associated data is the first five bytes followed by the context (`aisecure.encryption.context`), so
-neither version, key id nor place can be changed.
+Version 3 is for the keys of data subjects. The data key comes from the key named and everything before the nonce
+(`aisecure.encryption.datakeys`, with the reasons); the associated data is the context (`aisecure.encryption.context`).
+So neither version, key nor place can be changed. Version 1, still read and no longer written, was
 
-Why random nonces, and how many. A nonce that repeats under one key ends both secrecy and authenticity of GCM.
-With 96 random bits NIST SP 800-38D section 8.3 allows 2**32 messages a key, which keeps the chance of a repeat
-below 2**-32. Counters would allow more and need a memory that survives crashes, forks and restored snapshots;
-random nonces need none. So messages are counted here, and the cipher refuses at `MAX_MESSAGES`. The count is of
-one process since its start: where P processes share a ring for a long time, set ``max_messages`` to
-``MAX_MESSAGES // P`` and rotate by date as well.
+    version 1 | key id, 4 bytes | nonce, 12 bytes | ciphertext | tag, 16 bytes
+
+under the ring's key itself, with the first five bytes before the context in the associated data.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from itertools import count
 from os import urandom
-from typing import NoReturn
+from time import monotonic
+from typing import NoReturn, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pybase64 import b64decode, b64encode_as_string
 
 from aisecure.encryption.context import Part, encode_context
-from aisecure.encryption.keyring import Keyring
-from aisecure.errors import DecryptionError, Misconfigured
+from aisecure.encryption.datakeys import LARGE_BYTES, MAX_MESSAGES, SALT_BYTES, DataKey, DataKeys
+from aisecure.encryption.keyring import Keyring, KeySource
+from aisecure.errors import DecryptionError
 
-__all__ = ["MAX_BYTES", "MAX_MESSAGES", "BoundCipher", "FieldCipher"]
-
-VERSION = b"\x01"
-_HEAD = 5
-_BODY = _HEAD + 12
-_LEAST = _BODY + 16
+__all__ = ["MAX_BYTES", "BoundCipher", "FieldCipher", "key_id_of"]
 
 #: Largest plaintext, in bytes of UTF-8: OpenSSL takes 2**31 - 1 bytes at once, tag included.
 MAX_BYTES = 2**31 - 1 - 16
-#: Messages under one key with random nonces: NIST SP 800-38D section 8.3.
-MAX_MESSAGES = 2**32
+
+_ID_SIZE = {1: 4, 2: 4, 3: 16}
+_NONCE, _TAG = 12, 16
+#: Contexts whose constant part is kept encoded.
+_KEPT_PLACES = 1024
 
 #: What a token that is none of ours makes its decoders and its key raise; no base64 and no UTF-8 are ValueErrors.
 _FAILURES = (InvalidTag, KeyError, ValueError, OverflowError)
 
-#: Messages so far of each key that this process encrypts with, by digest: two rings may hold one key.
-_USES: dict[bytes, Iterator[int]] = {}
+Token = TypeVar("Token", str, bytes)
 
 
 class FieldCipher:
@@ -55,11 +50,13 @@ class FieldCipher:
 
     Against whoever reads or changes the store: tokens cannot be read, altered, or moved to another place
     (CWE-311, CWE-353). Not against whoever holds the ring, and not against replay of an older token of the
-    same place. Cost does not depend on the number of keys. Safe to share between threads.
+    same place. Cost does not depend on the number of keys. Safe to share between threads, and after a fork.
 
     Args:
-        keyring: The keys.
-        max_messages: Messages to encrypt before the primary key counts as used up in this process.
+        keys: A ring, or where to find the present one (a `aisecure.encryption.KeyFile`): then a rotation, a retired
+            or a destroyed key take effect within its ``poll_seconds``, and a ring that cannot be had stops all work.
+        max_messages: Messages under one derived data key before the next is derived; see
+            `aisecure.encryption.datakeys` for the reason of the default.
 
     >>> cipher = FieldCipher(Keyring.generate())
     >>> token = cipher.encrypt("allergic to penicillin", context=("patients", "notes", 42))
@@ -67,22 +64,32 @@ class FieldCipher:
     'allergic to penicillin'
     """
 
-    __slots__ = ("_aead", "_head", "_keys", "_limit", "_uses", "_whole", "keyring")
+    __slots__ = ("__weakref__", "_keys", "_places")
 
-    def __init__(self, keyring: Keyring, *, max_messages: int = MAX_MESSAGES) -> None:
-        if not isinstance(keyring, Keyring):
-            raise TypeError(f"FieldCipher takes a Keyring, not {type(keyring).__name__}")
+    def __init__(self, keys: Keyring | KeySource, *, max_messages: int = MAX_MESSAGES) -> None:
         if type(max_messages) is not int or not 0 < max_messages <= MAX_MESSAGES:
             raise ValueError(f"max_messages is a whole number from 1 to {MAX_MESSAGES}")
-        self.keyring = keyring
-        self._keys = {VERSION + key.id: AESGCM(key.secret) for key in keyring.keys}
-        self._head = VERSION + bytes.fromhex(keyring.primary)
-        self._aead = self._keys[self._head]
-        self._limit = max_messages
-        primary = next(key for key in keyring.keys if key.id == self._head[1:])
-        # setdefault and next() are single steps of the interpreter, so threads need no lock.
-        self._uses = _USES.setdefault(hashlib.sha256(primary.secret).digest(), count())
-        self._whole = BoundCipher(self, b"")
+        if not isinstance(keys, Keyring) and not callable(getattr(keys, "ring", None)):
+            raise TypeError(f"FieldCipher takes a Keyring or a KeyFile, not {type(keys).__name__}")
+        self._keys = DataKeys(keys, max_messages)
+        self._places: dict[tuple[Part, ...], BoundCipher] = {}
+
+    @property
+    def source(self) -> Keyring | KeySource:
+        """What the cipher was made with: the place to rotate the ring, when that is a `KeyFile`."""
+        return self._keys.source
+
+    @property
+    def keyring(self) -> Keyring:
+        """The present ring.
+
+        Raises:
+            Unavailable, Misconfigured: It cannot be had.
+        """
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
+        return keys.ring
 
     def encrypt(self, plaintext: str, *, context: tuple[Part, ...] = ()) -> str:
         """Return a token for a text of at most `MAX_BYTES` bytes of UTF-8.
@@ -90,12 +97,13 @@ class FieldCipher:
         Args:
             plaintext: The text.
             context: The place it belongs to, such as table, column, tenant and record. The same tuple opens it.
+                All but its last part are encoded once and remembered, so let what varies come last.
 
         Raises:
             TypeError, ValueError: Plaintext or context are no text, have a lone surrogate, or are too long.
-            Misconfigured: The key is used up (``config.key_used_up``): rotate the ring.
+            Unavailable, Misconfigured: The keys cannot be had.
         """
-        return self._whole.encrypt(plaintext, *_tuple(context))
+        return self._place(context).encrypt(plaintext, *context[-1:])
 
     def decrypt(self, token: str, *, context: tuple[Part, ...] = ()) -> str:
         """Return the text of a token.
@@ -103,35 +111,22 @@ class FieldCipher:
         Raises:
             DecryptionError: For every reason alike: key, context, damage, forgery.
             TypeError, ValueError: Token or context are of a wrong type; mistakes in the program.
+            Unavailable, Misconfigured: The keys cannot be had.
         """
-        return self._whole.decrypt(token, *_tuple(context))
+        return self._place(context).decrypt(token, *context[-1:])
 
     def encrypt_bytes(self, data: bytes, *, context: tuple[Part, ...] = ()) -> bytes:
         """Return a binary token for BLOB columns; as `encrypt`, without the base64.
 
         >>> cipher = FieldCipher(Keyring.generate())
         >>> len(cipher.encrypt_bytes(b"", context=("scans", "image", 7)))
-        33
+        41
         """
-        if not isinstance(data, bytes):
-            raise TypeError(f"encrypt_bytes takes bytes, not {type(data).__name__}")
-        if next(self._uses) >= self._limit or len(data) > MAX_BYTES:
-            raise self._refusal(data)
-        nonce = urandom(12)
-        place = self._head + encode_context(_tuple(context))
-        return self._head + nonce + self._aead.encrypt(nonce, data, place)
+        return self._place(context).encrypt_bytes(data, *context[-1:])
 
     def decrypt_bytes(self, token: bytes, *, context: tuple[Part, ...] = ()) -> bytes:
         """Return the bytes of a binary token; errors as for `decrypt`."""
-        if not isinstance(token, bytes):
-            raise TypeError(f"decrypt_bytes takes bytes, not {type(token).__name__}")
-        place = token[:_HEAD] + encode_context(_tuple(context))
-        try:
-            return self._keys[token[:_HEAD]].decrypt(token[_HEAD:_BODY], token[_BODY:], place)
-        except _FAILURES:
-            pass
-        # Outside the handler, so that not even the chain of exceptions says which it was.
-        raise DecryptionError
+        return self._place(context).decrypt_bytes(token, *context[-1:])
 
     def bind(self, *parts: Part) -> BoundCipher:
         """Return a cipher for one column: these parts are encoded once and stand before those of each record.
@@ -140,59 +135,79 @@ class FieldCipher:
         >>> notes.decrypt(notes.encrypt("well", 42), 42)
         'well'
         """
-        return BoundCipher(self, encode_context(parts))
+        return BoundCipher(self._keys, encode_context(parts))
 
-    def recognises(self, text: str) -> bool:
-        """Whether a text has the outer form of a token under a key of this ring; it proves nothing more."""
+    def reencrypt(self, token: Token, *, context: tuple[Part, ...] = ()) -> Token:
+        """Return the same plaintext under the primary key and in the newest version; errors as for `decrypt`."""
+        if isinstance(token, str):
+            return self.encrypt(self.decrypt(token, context=context), context=context)
+        return self.encrypt_bytes(self.decrypt_bytes(token, context=context), context=context)
+
+    def is_current(self, token: str | bytes) -> bool:
+        """Whether a token has the newest version and names the primary key; `reencrypt` the others.
+
+        It proves nothing more: a forged one may say so too.
+        """
+        head = _named(token)
+        return head is not None and head[0] != 1 and head[1:] == self.keyring.primary_key.id
+
+    def recognises(self, token: str | bytes) -> bool:
+        """Whether this has the outer form of a token under a key that the ring has or had; it proves nothing more."""
+        head = _named(token)
+        return head is not None and self.keyring.knows(head[1:])
+
+    def _place(self, context: tuple[Part, ...]) -> BoundCipher:
+        """Return the cipher of all parts but the last."""
         try:
-            token = b64decode(text, validate=True)
-        except ValueError:
-            return False
-        return len(token) >= _LEAST and token[:_HEAD] in self._keys
+            return self._places[context[:-1]]
+        except (KeyError, TypeError):
+            pass
+        if type(context) is not tuple:
+            raise TypeError(f"context is a tuple of texts and whole numbers, not {type(context).__name__}")
+        bound = self.bind(*context[:-1])
+        # 1 and True are one key of a dict, and two contexts.
+        if all(type(part) is str for part in context[:-1]):
+            if len(self._places) >= _KEPT_PLACES:
+                self._places.clear()
+            self._places[context[:-1]] = bound
+        return bound
 
     def __repr__(self) -> str:
-        return f"FieldCipher({self.keyring!r})"
+        return f"FieldCipher({self._keys.ring!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FieldCipher is not pickled: it holds keys")
-
-    def _refusal(self, data: bytes) -> Misconfigured | ValueError:
-        if len(data) > MAX_BYTES:
-            return ValueError(f"a plaintext has at most {MAX_BYTES} bytes; split it")
-        return Misconfigured(
-            f"key {self.keyring.primary} has encrypted {self._limit} messages in this process; rotate the key ring",
-            code="config.key_used_up",
-        )
 
 
 class BoundCipher:
     """A `FieldCipher` for one place, such as a column; made by `FieldCipher.bind`."""
 
-    # The two methods are the hot path and written out flat: a call costs a twentieth of what AES does here.
-    __slots__ = ("_aead", "_cipher", "_head", "_keys", "_limit", "_place", "_prefix", "_uses")
+    # The methods are the hot path and written out flat: a call costs a twentieth of what AES does here.
+    __slots__ = ("_keys", "_prefix")
 
-    def __init__(self, cipher: FieldCipher, prefix: bytes) -> None:
-        self._cipher = cipher
-        self._aead, self._head, self._keys = cipher._aead, cipher._head, cipher._keys  # noqa: SLF001  (one idea in two classes)
-        self._uses, self._limit = cipher._uses, cipher._limit  # noqa: SLF001
+    def __init__(self, keys: DataKeys, prefix: bytes) -> None:
+        self._keys = keys
         self._prefix = prefix
-        self._place = cipher._head + prefix  # noqa: SLF001
 
     def encrypt(self, plaintext: str, *record: Part) -> str:
         """Return a token; the same as `FieldCipher.encrypt` with the bound parts and these as context."""
         if len(record) == 1 and type(record[0]) is int:  # what most records are named by
-            place = self._place + b"i%d;" % record[0]
+            place = self._prefix + b"i%d;" % record[0]
         else:
-            place = self._place + encode_context(record)
+            place = self._prefix + encode_context(record)
         try:
             data = plaintext.encode()
         except (AttributeError, UnicodeEncodeError):
             pass
         else:
-            if next(self._uses) >= self._limit or len(data) > MAX_BYTES:
-                raise self._cipher._refusal(data)  # noqa: SLF001
+            keys = self._keys
+            if keys.expires is not None and monotonic() >= keys.expires:
+                keys.refresh()
+            key = keys.sealing
+            if next(key.uses) >= keys.limit or len(data) > LARGE_BYTES:
+                key = _other(keys, data)
             nonce = urandom(12)
-            return b64encode_as_string(self._head + nonce + self._aead.encrypt(nonce, data, place))
+            return b64encode_as_string(key.head + nonce + key.seal(nonce, data, place))
         # Outside the handler: the encoder's error carries the whole text.
         raise _no_text(plaintext)
 
@@ -204,28 +219,122 @@ class BoundCipher:
             place = self._prefix + encode_context(record)
         if not isinstance(token, str):
             raise TypeError(f"decrypt takes a text token, not {type(token).__name__}")
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
         try:
             data = b64decode(token, None, True)
-            if _is_canonical(token, len(data) % 3):
-                head = data[:_HEAD]
-                return self._keys[head].decrypt(data[_HEAD:_BODY], data[_BODY:], head + place).decode()
+            spare = len(data) % 3
+            # The last character before the padding has bits that decoders drop; set, they would make another token.
+            if not spare or (token[-3] in "AQgw" if spare == 1 else token[-2] in "AEIMQUYcgkosw048"):
+                start = keys.head_size
+                aead = keys.opening.get(data[:start])
+                if aead is None:
+                    return _open(keys, data, place).decode()
+                return aead.decrypt(data[start : start + 12], data[start + 12 :], place).decode()
+        except _FAILURES:
+            pass
+        # Outside the handler, so that not even the chain of exceptions says which it was.
+        raise DecryptionError
+
+    def encrypt_bytes(self, data: bytes, *record: Part) -> bytes:
+        """Return a binary token; the same as `FieldCipher.encrypt_bytes` with the bound parts and these."""
+        if len(record) == 1 and type(record[0]) is int:
+            place = self._prefix + b"i%d;" % record[0]
+        else:
+            place = self._prefix + encode_context(record)
+        if not isinstance(data, bytes):
+            raise TypeError(f"encrypt_bytes takes bytes, not {type(data).__name__}")
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
+        key = keys.sealing
+        if next(key.uses) >= keys.limit or len(data) > LARGE_BYTES:
+            key = _other(keys, data)
+        nonce = urandom(12)
+        return key.head + nonce + key.seal(nonce, data, place)
+
+    def decrypt_bytes(self, token: bytes, *record: Part) -> bytes:
+        """Return the bytes of a binary token; errors as for `FieldCipher.decrypt`."""
+        if len(record) == 1 and type(record[0]) is int:
+            place = self._prefix + b"i%d;" % record[0]
+        else:
+            place = self._prefix + encode_context(record)
+        if not isinstance(token, bytes):
+            raise TypeError(f"decrypt_bytes takes bytes, not {type(token).__name__}")
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
+        try:
+            start = keys.head_size
+            aead = keys.opening.get(token[:start])
+            if aead is None:
+                return _open(keys, token, place)
+            return aead.decrypt(token[start : start + 12], token[start + 12 :], place)
         except _FAILURES:
             pass
         raise DecryptionError
 
     def __repr__(self) -> str:
-        return f"BoundCipher({self._cipher!r})"
+        return f"BoundCipher({self._keys.ring!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a BoundCipher is not pickled: it holds keys")
 
 
-def _is_canonical(token: str, spare: int) -> bool:
-    """Whether the last character before the padding leaves no bit set that decoders drop; set, they make another token."""
-    return not spare or (token[-3] in "AQgw" if spare == 1 else token[-2] in "AEIMQUYcgkosw048")
+def _other(keys: DataKeys, data: bytes) -> DataKey:
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"a plaintext has at most {MAX_BYTES} bytes; split it, or encrypt it as a file")
+    return keys.other(len(data))
 
 
-def _tuple(context: tuple[Part, ...]) -> tuple[Part, ...]:
-    if type(context) is not tuple:
-        raise TypeError(f"context is a tuple of texts and whole numbers, not {type(context).__name__}")
-    return context
+def _open(keys: DataKeys, token: bytes, place: bytes) -> bytes:
+    """Open a token of version 1, or one under a data key that was not met yet.
+
+    Raises:
+        KeyError, ValueError, InvalidTag: It does not open.
+    """
+    head = _named(token)
+    if head is None:
+        raise KeyError
+    if head[0] == 1:
+        key = keys.ring.get(head[1:])
+        if key is None:
+            raise KeyError
+        return AESGCM(key.secret).decrypt(token[5:17], token[17:], head + place)
+    start = len(head) + SALT_BYTES
+    body = start + _NONCE
+    return keys.open(token[:start], head[1:], token[start:body], token[body:], place)
+
+
+def key_id_of(token: str | bytes) -> bytes:
+    """Return the id of the key that a token names, without opening it.
+
+    Raises:
+        DecryptionError: It has not the form of a token.
+
+    >>> ring = Keyring.generate()
+    >>> key_id_of(FieldCipher(ring).encrypt("x")).hex() == ring.primary
+    True
+    """
+    head = _named(token)
+    if head is None:
+        raise DecryptionError
+    return head[1:]
+
+
+def _named(token: str | bytes) -> bytes | None:
+    """Return version and key id; None for what has not the form of a token."""
+    if isinstance(token, str):
+        try:
+            token = b64decode(token, None, True)
+        except ValueError:
+            return None
+    if not isinstance(token, bytes):
+        raise TypeError(f"a token is text or bytes, not {type(token).__name__}")
+    size = _ID_SIZE.get(token[0], 0) if token else 0
+    salt = 0 if token[:1] == b"\x01" else SALT_BYTES
+    return token[: 1 + size] if size and len(token) >= 1 + size + salt + _NONCE + _TAG else None
 
 
 def _no_text(value: object) -> TypeError | ValueError:

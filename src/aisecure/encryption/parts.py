@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisecure.encryption.cipher import FieldCipher
-from aisecure.encryption.keyring import Keyring
-from aisecure.events import SecurityEvent
+from aisecure.encryption.keyfile import KeyFile
 
 if TYPE_CHECKING:
     from aisecure.encryption.settings import Settings
     from aisecure.guard import Guard
     from aisecure.ports import Ports
 
-__all__ = ["build", "open_cipher", "rotate_keyring"]
+__all__ = ["build", "key_file", "open_cipher"]
 
 
 def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
@@ -27,31 +25,22 @@ def open_cipher(settings: Settings, ports: Ports) -> FieldCipher:
 
     Raises:
         Misconfigured: The key ring cannot be read or created; the text names file, key and remedy.
-        Unavailable: The disk is full or failed.
+        Unavailable: The disk is full or failed, or the key provider cannot be reached.
     """
-    ring, created = Keyring.open(_path(settings, ports), clock=ports.clock)
-    if created:
-        _record("keyring.created", ring, ports)
-    return FieldCipher(ring, max_messages=settings.max_messages)
+    file = key_file(settings, ports)
+    file.open()
+    return FieldCipher(file)
 
 
-def rotate_keyring(settings: Settings, ports: Ports) -> Keyring:
-    """Give the configured key ring a new primary key; processes use it once they open the ring again.
-
-    Raises:
-        Misconfigured: There is no key ring, or it cannot be read.
-        Unavailable: The disk is full or failed; the old ring is as it was.
-    """
-    ring = Keyring.rotate_file(_path(settings, ports), clock=ports.clock)
-    _record("keyring.rotated", ring, ports)
-    return ring
-
-
-def _path(settings: Settings, ports: Ports) -> Path:
+def key_file(settings: Settings, ports: Ports) -> KeyFile:
+    """Return the configured key file, to change the ring in it; nothing is read yet."""
     if settings.key_file is None:
-        return ports.data_dir / "keys" / "fields.json"
-    return ports.base_dir / settings.key_file
-
-
-def _record(event_type: str, ring: Keyring, ports: Ports) -> None:
-    ports.events.record(SecurityEvent(event_type, time=ports.clock.time(), detail={"key_id": ring.primary}))
+        path = ports.data_dir / "keys" / "fields.json"
+    else:
+        path = ports.base_dir / settings.key_file
+    return KeyFile(
+        path,
+        cache_seconds=settings.cache_seconds,
+        clock=ports.clock,
+        events=ports.events,
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aisecure.encryption.cipher import MAX_MESSAGES
+from aisecure.encryption.keyfile import CACHE_SECONDS
 
 __all__ = ["Settings"]
 
@@ -16,11 +16,10 @@ class Settings(BaseModel):
 
     Attributes:
         key_file: The key ring; created when absent. ``keys/fields.json`` in the data folder when None.
-        max_messages: Messages that one process encrypts under one key before it refuses; divide the default
-            by the number of processes that share the ring for a long time.
+        cache_seconds: How long an unwrapped ring is used before its provider is asked again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key_file: Path | None = None
-    max_messages: int = Field(default=MAX_MESSAGES, ge=1, le=MAX_MESSAGES)
+    cache_seconds: float = Field(default=CACHE_SECONDS, gt=0, le=86_400)

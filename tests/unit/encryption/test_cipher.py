@@ -7,19 +7,24 @@ import itertools
 import json
 import os
 import threading
+from collections import Counter
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from aisecure.encryption import FieldCipher, Keyring
-from aisecure.encryption import cipher as cipher_module
-from aisecure.encryption.cipher import MAX_BYTES, MAX_MESSAGES
+from aisecure.encryption import FieldCipher, KeyFile, Keyring, datakeys
+from aisecure.encryption.cipher import MAX_BYTES, key_id_of
 from aisecure.encryption.context import encode_context
+from aisecure.encryption.datakeys import LARGE_BYTES, MAX_MESSAGES
 from aisecure.encryption.keyring import Key
 from aisecure.errors import DecryptionError, Misconfigured
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "field_tokens_v1.json").read_text())
+FOLDER = Path(__file__).parents[2] / "vectors"
+VECTORS = json.loads((FOLDER / "field_tokens_v1.json").read_text())
+VECTORS_2 = json.loads((FOLDER / "field_tokens_v2.json").read_text())
 CONTEXT = ("patients", "notes", 42)
 
 
@@ -28,10 +33,25 @@ def cipher():
     return FieldCipher(Keyring.generate().rotate())
 
 
+def _ring(data):
+    keys = tuple(Key(bytes.fromhex(key["id"]), bytes.fromhex(key["key_hex"]), 0) for key in data["keys"])
+    return Keyring(keys, bytes.fromhex(data["primary"]))
+
+
 @pytest.fixture(scope="module")
 def published():
-    keys = tuple(Key(bytes.fromhex(key["id"]), bytes.fromhex(key["key_hex"]), 0) for key in VECTORS["keys"])
-    return FieldCipher(Keyring(keys, bytes.fromhex(VECTORS["primary"])))
+    return FieldCipher(_ring(VECTORS))
+
+
+@pytest.fixture(scope="module")
+def published_2():
+    return {name: FieldCipher(_ring(data)) for name, data in VECTORS_2["rings"].items()}
+
+
+@pytest.fixture(scope="module")
+def subject():
+    key = Key(os.urandom(16), os.urandom(32), 0)
+    return FieldCipher(Keyring((key,), key.id))
 
 
 class TestVectors:
@@ -47,6 +67,20 @@ class TestVectors:
         else:
             with pytest.raises(DecryptionError):
                 published.decrypt(case["token"], context=context)
+
+    @pytest.mark.parametrize(
+        "case", VECTORS_2["tests"], ids=lambda case: f"{case['id']}-{case['ring']}-{case['comment']}"
+    )
+    def test_versions_2_and_3(self, published_2, case):
+        cipher, context = published_2[case["ring"]], tuple(case["context"])
+        if case["result"] == "valid":
+            plaintext = bytes.fromhex(case["plaintext_hex"])
+            assert cipher.decrypt(case["token"], context=context) == plaintext.decode()
+            assert cipher.decrypt_bytes(base64.b64decode(case["token"]), context=context) == plaintext
+            assert cipher.recognises(case["token"])
+        else:
+            with pytest.raises(DecryptionError):
+                cipher.decrypt(case["token"], context=context)
 
 
 class TestTokens:
@@ -67,9 +101,11 @@ class TestTokens:
     def test_two_tokens_of_one_text_differ_and_name_the_primary_key(self, cipher):
         tokens = {cipher.encrypt("same", context=CONTEXT) for _ in range(100)}
         assert len(tokens) == 100
-        assert {base64.b64decode(token)[:5].hex() for token in tokens} == {"01" + cipher.keyring.primary}
+        assert {base64.b64decode(token)[:5].hex() for token in tokens} == {"02" + cipher.keyring.primary}
 
-    def test_every_flipped_bit_is_found(self, cipher):
+    @pytest.mark.parametrize("kind", ["cipher", "subject"])
+    def test_every_flipped_bit_is_found(self, kind, request):
+        cipher = request.getfixturevalue(kind)
         token = base64.b64decode(cipher.encrypt("ssn 078-05-1120", context=CONTEXT))
         for index, bit in itertools.product(range(len(token)), range(8)):
             bad = bytearray(token)
@@ -80,7 +116,7 @@ class TestTokens:
                 cipher.decrypt_bytes(bytes(bad), context=CONTEXT)
 
     def test_every_changed_character_every_cut_and_extension_is_found(self, cipher):
-        token = cipher.encrypt("1234", context=CONTEXT)
+        token = cipher.encrypt("12345", context=CONTEXT)
         assert token.endswith("=")
         bad = {token[:size] for size in range(len(token))}
         bad |= {token + more for more in ("=", "A", "AAAA", "\n", " ", "\0", token)}
@@ -167,7 +203,7 @@ class TestMistakes:
             cipher.encrypt_bytes(bytes(MAX_BYTES + 1), context=CONTEXT)
 
     def test_a_cipher_takes_a_key_ring_and_a_sound_limit(self):
-        with pytest.raises(TypeError, match="takes a Keyring, not bytes"):
+        with pytest.raises(TypeError, match="takes a Keyring or a KeyFile, not bytes"):
             FieldCipher(bytes(32))
         for limit in (0, -1, MAX_MESSAGES + 1, 1.5, True):
             with pytest.raises(ValueError, match="max_messages"):
@@ -215,68 +251,218 @@ class TestContext:
                 bound.decrypt(token, *record)
 
 
-class TestUseBound:
-    def test_a_key_that_is_used_up_refuses_to_encrypt_and_still_decrypts(self):
-        ring = Keyring.generate()
-        cipher = FieldCipher(ring, max_messages=3)
-        tokens = [cipher.encrypt(str(number), context=CONTEXT) for number in range(3)]
-        for _ in range(2):
-            with pytest.raises(Misconfigured, match=f"key {ring.primary} .* rotate the key ring") as caught:
-                cipher.encrypt("more", context=CONTEXT)
-        assert caught.value.code == "config.key_used_up"
-        assert [cipher.decrypt(token, context=CONTEXT) for token in tokens] == ["0", "1", "2"]
-        rotated = FieldCipher(ring.rotate(), max_messages=3)
-        assert rotated.decrypt(rotated.encrypt("more", context=CONTEXT), context=CONTEXT) == "more"
+def _salt(token):
+    return base64.b64decode(token)[5:13]
 
-    def test_every_cipher_of_one_key_counts_together(self, tmp_path):
-        ring = Keyring.generate()
-        ring.save(tmp_path / "ring.json")
-        one, two = (
-            FieldCipher(ring, max_messages=3),
-            FieldCipher(Keyring.load(tmp_path / "ring.json"), max_messages=3),
-        )
-        one.encrypt("1", context=CONTEXT)
-        two.encrypt_bytes(b"2", context=CONTEXT)
-        one.bind("a").encrypt("3", 1)
-        with pytest.raises(Misconfigured, match="encrypted 3 messages"):
-            two.encrypt("4", context=CONTEXT)
 
-    def test_the_default_bound_is_the_one_of_nist(self, cipher, monkeypatch):
+class TestDataKeys:
+    def test_ciphers_of_one_ring_work_under_different_data_keys_and_read_each_other(self):
         ring = Keyring.generate()
-        monkeypatch.setattr(cipher_module, "count", lambda: itertools.count(2**32 - 1))
-        cipher = FieldCipher(ring)
-        cipher.encrypt("the last", context=CONTEXT)
-        with pytest.raises(Misconfigured, match="encrypted 4294967296 messages"):
-            cipher.encrypt("one more", context=CONTEXT)
+        one, two = FieldCipher(ring), FieldCipher(ring)
+        token = one.encrypt("x", context=CONTEXT)
+        assert _salt(token) != _salt(two.encrypt("x", context=CONTEXT))
+        assert _salt(token) == _salt(one.encrypt("y", context=("other",)))
+        assert two.decrypt(token, context=CONTEXT) == "x"
+
+    def test_a_key_of_the_ring_never_encrypts_itself(self):
+        ring = Keyring.generate()
+        data = base64.b64decode(FieldCipher(ring).encrypt("x", context=CONTEXT))
+        for place in (encode_context(CONTEXT), data[:5] + encode_context(CONTEXT)):
+            with pytest.raises(InvalidTag):
+                AESGCM(ring.primary_key.secret).decrypt(data[13:25], data[25:], place)
+
+    def test_a_data_key_takes_so_many_messages_and_the_next_follows(self):
+        cipher = FieldCipher(Keyring.generate(), max_messages=3)
+        tokens = [cipher.encrypt(str(number), context=CONTEXT) for number in range(8)]
+        assert [len([*group]) for _, group in itertools.groupby(map(_salt, tokens))] == [3, 3, 2]
+        assert [cipher.decrypt(token, context=CONTEXT) for token in tokens] == [*"01234567"]
+
+    def test_the_default_bound_is_far_below_the_one_of_nist(self, monkeypatch):
+        assert MAX_MESSAGES == 2**24 <= 2**32 / 256
+        monkeypatch.setattr(datakeys, "count", lambda: itertools.count(2**24 - 1))
+        cipher = FieldCipher(Keyring.generate())
+        last, first = (cipher.encrypt("x", context=CONTEXT) for _ in range(2))
+        assert _salt(last) != _salt(first)
+
+    def test_both_forms_and_every_bound_cipher_count_together(self):
+        cipher = FieldCipher(Keyring.generate(), max_messages=3)
+        salts = [_salt(cipher.encrypt("1", context=CONTEXT)), cipher.encrypt_bytes(b"2", context=CONTEXT)[5:13],
+                 _salt(cipher.bind("a").encrypt("3", 1)), cipher.bind("b").encrypt_bytes(b"4")[5:13]]  # fmt: skip
+        assert salts[0] == salts[1] == salts[2] != salts[3]
 
     def test_threads_never_pass_the_bound(self):
-        cipher = FieldCipher(Keyring.generate(), max_messages=500)
-        made, refused = [], []
+        cipher = FieldCipher(Keyring.generate(), max_messages=50)
+        made = []
 
         def work():
-            for _ in range(100):
-                try:
-                    made.append(cipher.encrypt("x", context=CONTEXT))
-                except Misconfigured:
-                    refused.append(1)
+            made.extend([cipher.encrypt("x", context=CONTEXT) for _ in range(100)])
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert (len(set(made)), len(refused)) == (500, 300)
+        assert len(set(made)) == 800
+        assert max(Counter(map(_salt, made)).values()) <= 50
+        assert {cipher.decrypt(token, context=CONTEXT) for token in made} == {"x"}
 
-    def test_a_forked_child_draws_other_nonces(self):
+    def test_a_large_message_has_a_data_key_for_itself(self, cipher):
+        large = [cipher.encrypt("x" * (LARGE_BYTES + 1), context=CONTEXT) for _ in range(2)]
+        small = cipher.encrypt("x" * LARGE_BYTES, context=CONTEXT)
+        assert len({_salt(token) for token in (*large, small)}) == 3
+        assert _salt(small) == _salt(cipher.encrypt("x", context=CONTEXT))
+        assert all(len(cipher.decrypt(token, context=CONTEXT)) > LARGE_BYTES for token in large)
+
+    def test_data_keys_of_many_processes_are_kept_within_a_bound(self, monkeypatch):
+        monkeypatch.setattr(datakeys, "_KEPT", 10)
+        ring = Keyring.generate()
+        tokens = [FieldCipher(ring).encrypt(str(number), context=CONTEXT) for number in range(50)]
+        cipher = FieldCipher(ring)
+        for _ in range(2):
+            assert [cipher.decrypt(token, context=CONTEXT) for token in tokens] == [*map(str, range(50))]
+        assert len(cipher._keys.opening) == 10
+        with pytest.raises(DecryptionError):
+            cipher.decrypt(tokens[0], context=("elsewhere",))
+
+    def test_a_forged_token_takes_no_room_among_the_kept_keys(self, cipher):
+        before = len(cipher._keys.opening)
+        for _ in range(20):
+            forged = b"\x02" + cipher.keyring.primary_key.id + os.urandom(60)
+            with pytest.raises(DecryptionError):
+                cipher.decrypt_bytes(forged, context=CONTEXT)
+        assert len(cipher._keys.opening) == before
+
+    def test_a_forked_child_works_under_a_data_key_of_its_own(self):
         cipher = FieldCipher(Keyring.generate())
+        bound = cipher.bind("patients", "notes")
+        before = cipher.encrypt("x", context=CONTEXT)
         read, write = os.pipe()
         child = os.fork()
         if not child:
-            os.write(write, cipher.encrypt("x", context=CONTEXT).encode())
+            os.write(
+                write, "\n".join([cipher.encrypt("x", context=CONTEXT), bound.encrypt("x", 42)]).encode()
+            )
             os._exit(0)
-        os.waitpid(child, 0)
-        token = os.read(read, 1000).decode()
-        os.close(read)
         os.close(write)
-        assert token != cipher.encrypt("x", context=CONTEXT)
+        with open(read) as pipe:
+            tokens = pipe.read().split("\n")
+        os.waitpid(child, 0)
+        assert (
+            _salt(tokens[0])
+            == _salt(tokens[1])
+            != _salt(before)
+            == _salt(cipher.encrypt("x", context=CONTEXT))
+        )
+        assert [cipher.decrypt(token, context=CONTEXT) for token in tokens] == ["x", "x"]
+
+
+class TestRings:
+    def test_old_and_version_1_tokens_are_not_current_and_are_brought_up_to_date(self, published):
+        ring = Keyring.generate()
+        old, new = FieldCipher(ring), FieldCipher(ring.rotate())
+        token, data = old.encrypt("x", context=CONTEXT), old.encrypt_bytes(b"x", context=CONTEXT)
+        assert old.is_current(token)
+        assert old.is_current(data)
+        for stale in (token, data):
+            assert not new.is_current(stale)
+            fresh = new.reencrypt(stale, context=CONTEXT)
+            assert new.is_current(fresh)
+            with pytest.raises(DecryptionError):
+                new.reencrypt(stale, context=("elsewhere",))
+        version_1 = next(case["token"] for case in VECTORS["tests"] if case["result"] == "valid")
+        assert not published.is_current(version_1)
+        assert published.is_current(published.reencrypt(version_1, context=CONTEXT))
+
+    def test_a_retired_key_opens_nothing_until_it_is_reinstated(self):
+        ring = Keyring.generate()
+        token = FieldCipher(ring).encrypt("x", context=CONTEXT)
+        retired = ring.rotate().retire(ring.primary)
+        with pytest.raises(DecryptionError):
+            FieldCipher(retired).decrypt(token, context=CONTEXT)
+        assert FieldCipher(retired).recognises(token)
+        assert FieldCipher(retired.reinstate(ring.primary)).decrypt(token, context=CONTEXT) == "x"
+        destroyed = FieldCipher(retired.destroy(ring.primary))
+        with pytest.raises(DecryptionError):
+            destroyed.decrypt(token, context=CONTEXT)
+        assert destroyed.recognises(token)
+
+    def test_a_token_tells_the_id_of_its_key(self, cipher, subject):
+        for one in (cipher, subject):
+            key_id = one.keyring.primary_key.id
+            assert key_id_of(one.encrypt("x")) == key_id_of(one.encrypt_bytes(b"x")) == key_id
+        assert len(key_id_of(subject.encrypt("x"))) == 16
+
+    @pytest.mark.parametrize("junk", ["", "junk", "AAAA", b"", b"\x02short", b"\x09" + bytes(60), "é" * 60])
+    def test_what_has_not_the_form_of_a_token_names_no_key(self, cipher, junk):
+        with pytest.raises(DecryptionError):
+            key_id_of(junk)
+        assert not cipher.recognises(junk)
+        assert not cipher.is_current(junk)
+
+    def test_no_key_opens_the_other_kind_of_token(self, cipher, subject):
+        for one, two in ((cipher, subject), (subject, cipher)):
+            with pytest.raises(DecryptionError):
+                two.decrypt(one.encrypt("x", context=CONTEXT), context=CONTEXT)
+
+    def test_contexts_that_are_equal_for_python_are_not_mixed_up(self, cipher):
+        token = cipher.encrypt("x", context=("t", 1, "r"))
+        assert cipher.encrypt("x", context=("t", "1", "r"))
+        for context in (("t", True, "r"), ("t", 1.0, "r")):
+            with pytest.raises(TypeError):
+                cipher.decrypt(token, context=context)
+
+    def test_remembered_places_are_bounded(self):
+        cipher = FieldCipher(Keyring.generate())
+        tokens = [cipher.encrypt(str(n), context=("t", str(n), n)) for n in range(3000)]
+        assert len(cipher._places) <= 1024
+        assert all(cipher.decrypt(t, context=("t", str(n), n)) == str(n) for n, t in enumerate(tokens))
+
+
+class TestKeyFiles:
+    def test_a_running_cipher_takes_over_what_another_object_changed(self, tmp_path):
+        file = KeyFile(tmp_path / "ring.json", poll_seconds=1e-9)
+        file.open()
+        cipher = FieldCipher(file)
+        token = cipher.encrypt("x", context=CONTEXT)
+        old = cipher.keyring.primary
+        other = KeyFile(tmp_path / "ring.json")
+        other.rotate()
+        assert not cipher.is_current(token)
+        assert cipher.decrypt(token, context=CONTEXT) == "x"
+        other.retire(old)
+        with pytest.raises(DecryptionError):
+            cipher.decrypt(token, context=CONTEXT)
+        other.reinstate(old)
+        assert cipher.decrypt(token, context=CONTEXT) == "x"
+
+    def test_a_change_through_its_own_key_file_takes_effect_at_once(self, tmp_path):
+        file = KeyFile(tmp_path / "ring.json", poll_seconds=3600)
+        file.open()
+        cipher = FieldCipher(file)
+        bound = cipher.bind("patients", "notes")
+        token = cipher.encrypt("x", context=CONTEXT)
+        old = cipher.keyring.primary
+        file.rotate()
+        assert not cipher.is_current(token)
+        assert cipher.is_current(bound.encrypt("x", 42))
+        file.retire(old)
+        for use in (lambda: cipher.decrypt(token, context=CONTEXT), lambda: bound.decrypt(token, 42)):
+            with pytest.raises(DecryptionError):
+                use()
+
+    def test_a_ring_that_cannot_be_had_stops_all_work(self, tmp_path):
+        file = KeyFile(tmp_path / "ring.json", poll_seconds=1e-9)
+        file.open()
+        cipher = FieldCipher(file)
+        token, data = cipher.encrypt("x", context=CONTEXT), cipher.encrypt_bytes(b"x", context=CONTEXT)
+        good = file.path.read_bytes()
+        file.path.write_bytes(b"junk")
+        for use in (
+            lambda: cipher.encrypt("x", context=CONTEXT), lambda: cipher.decrypt(token, context=CONTEXT),
+            lambda: cipher.encrypt_bytes(b"x", context=CONTEXT), lambda: cipher.decrypt_bytes(data, context=CONTEXT),
+            lambda: cipher.keyring, lambda: cipher.is_current(token),
+        ):  # fmt: skip
+            with pytest.raises(Misconfigured, match=r"ring\.json"):
+                use()
+        file.path.write_bytes(good)
         assert cipher.decrypt(token, context=CONTEXT) == "x"

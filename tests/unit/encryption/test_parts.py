@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from aisecure import encryption
-from aisecure.encryption import Keyring, Settings, build, open_cipher, rotate_keyring
+from aisecure.encryption import KeyFile, Settings, build, key_file, open_cipher
 from aisecure.errors import Misconfigured
 from aisecure.notices import LocalNotices
 from aisecure.ports import Ports
@@ -37,7 +37,7 @@ def test_the_first_opening_creates_the_ring_and_says_so_once(ports, events, cloc
     assert two.decrypt(one.encrypt("x", context=("t",)), context=("t",)) == "x"
     event = events.only("keyring.created")
     assert (dict(event.detail), event.time) == ({"key_id": one.keyring.primary}, clock.time())
-    assert Keyring.load(ports.data_dir / "keys" / "fields.json").keys[0].created == int(clock.time())
+    assert KeyFile(ports.data_dir / "keys" / "fields.json").ring().keys[0].created == int(clock.time())
 
 
 def test_a_relative_key_file_lies_beside_the_configuration(ports):
@@ -45,20 +45,20 @@ def test_a_relative_key_file_lies_beside_the_configuration(ports):
     assert (ports.base_dir / "secrets" / "ring.json").exists()
 
 
-def test_rotation_keeps_old_tokens_readable_and_is_recorded(ports, events):
-    before = open_cipher(Settings(), ports)
-    token = before.encrypt("x", context=("t",))
-    ring = rotate_keyring(Settings(), ports)
-    after = open_cipher(Settings(), ports)
-    assert after.keyring.primary == ring.primary != before.keyring.primary
-    assert after.decrypt(token, context=("t",)) == "x"
+def test_a_rotation_is_seen_by_the_open_cipher_and_recorded(ports, events):
+    cipher = open_cipher(Settings(), ports)
+    before = cipher.keyring.primary
+    token = cipher.encrypt("x", context=("t",))
+    ring = cipher.source.rotate()
+    assert cipher.keyring.primary == ring.primary != before
+    assert cipher.decrypt(token, context=("t",)) == "x"
     assert dict(events.only("keyring.rotated").detail) == {"key_id": ring.primary}
 
 
-def test_rotating_before_there_is_a_ring_is_misconfigured(ports, events):
-    with pytest.raises(Misconfigured, match="nothing to rotate"):
-        rotate_keyring(Settings(), ports)
-    assert len(events) == 0
+def test_the_key_file_is_not_read_before_it_is_used(ports):
+    file = key_file(Settings(key_file="absent.json"), ports)
+    with pytest.raises(Misconfigured, match=r"absent\.json: no such file"):
+        file.rotate()
 
 
 def test_a_damaged_ring_is_misconfigured_and_stays_as_it_is(ports):
@@ -70,19 +70,12 @@ def test_a_damaged_ring_is_misconfigured_and_stays_as_it_is(ports):
     assert len(path.read_bytes()) == 50
 
 
-def test_the_bound_of_the_settings_reaches_the_cipher(ports):
-    cipher = open_cipher(Settings(max_messages=1), ports)
-    cipher.encrypt("x")
-    with pytest.raises(Misconfigured, match="rotate"):
-        cipher.encrypt("x")
-
-
 def test_there_are_no_guards(ports):
     assert build(Settings(), ports) == ()
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_messages": 0}, {"max_messages": 2**32 + 1}, {"keyfile": "x"}, {"key_file": 5}]
+    "wrong", [{"cache_seconds": 0}, {"cache_seconds": 90_000}, {"keyfile": "x"}, {"key_file": 5}]
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):

@@ -20,7 +20,7 @@ from typing import Any
 
 from aisecure.errors import AISecureError, Misconfigured, Unavailable
 
-__all__ = ["Storage", "private_folder", "read_private", "update_private"]
+__all__ = ["Storage", "check_name", "file_error", "private_folder", "read_private", "update_private"]
 
 #: Seconds that a writer waits for another process's write to end before it gives up.
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -37,7 +37,7 @@ def private_folder(path: Path) -> Path:
     Raises:
         Misconfigured: It cannot be created, or is no folder.
     """
-    _check_name(path)
+    check_name(path)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as err:
@@ -57,7 +57,7 @@ def read_private(path: Path) -> bytes:
             `MAX_PRIVATE_BYTES`, or group or others may read or write it (CWE-732).
         Unavailable: The disk failed.
     """
-    _check_name(path)
+    check_name(path)
     try:
         # O_NONBLOCK: a FIFO in the file's place must not hang the program; ordinary files ignore it.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -77,7 +77,7 @@ def read_private(path: Path) -> bytes:
             f"{path}: no such file; restore it from a backup, or create it", code="config.missing"
         ) from err
     except OSError as err:
-        raise _file_error(path, err) from err
+        raise file_error(path, err) from err
     if len(data) > MAX_PRIVATE_BYTES:
         raise Misconfigured(
             f"{path}: larger than {MAX_PRIVATE_BYTES} bytes; name the file that holds the key"
@@ -129,7 +129,7 @@ def _turn(path: Path) -> Iterator[None]:
         finally:
             os.close(folder)
     except OSError as err:
-        raise _file_error(path, err) from err
+        raise file_error(path, err) from err
 
 
 def _replace(target: Path, data: bytes) -> None:
@@ -154,7 +154,8 @@ def _replace(target: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def _check_name(path: Path) -> None:
+def check_name(path: Path) -> None:
+    """Raise `Misconfigured` for a path that no file can have."""
     try:
         plain = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -165,7 +166,8 @@ def _check_name(path: Path) -> None:
         )
 
 
-def _file_error(path: Path, err: OSError) -> AISecureError:
+def file_error(path: Path, err: OSError) -> AISecureError:
+    """Return the error to raise for a file that could not be used: `Unavailable` when tomorrow it may, else `Misconfigured`."""
     if err.errno in _PASSING:
         return Unavailable(f"{path}: {err.strerror}", code="unavailable.storage")
     return Misconfigured(f"{path}: {err.strerror or type(err).__name__}; check the path and its permissions")
@@ -219,7 +221,7 @@ class Storage:
         self._migrated: set[str] = set()
         self._owner = os.getpid()
         if not self._memory:
-            _check_name(Path(self.path))
+            check_name(Path(self.path))
             private_folder(Path(self.path).parent)
         self._connection()
 

@@ -18,10 +18,21 @@ if TYPE_CHECKING:
 
     from aisecure.encryption.fields import Encrypted as Encrypted
     from aisecure.encryption.fields import using_cipher as using_cipher
+    from aisecure.encryption.files import EncryptedFile as EncryptedFile
+    from aisecure.encryption.files import decrypt_file as decrypt_file
+    from aisecure.encryption.files import encrypt_file as encrypt_file
+    from aisecure.encryption.files import inspect_file as inspect_file
+    from aisecure.encryption.files import reencrypt_file as reencrypt_file
+    from aisecure.encryption.opened import EncryptedWriter as EncryptedWriter
+    from aisecure.encryption.opened import open_encrypted as open_encrypted
     from aisecure.encryption.parts import build as build
     from aisecure.encryption.parts import key_file as key_file
     from aisecure.encryption.parts import open_cipher as open_cipher
     from aisecure.encryption.settings import Settings as Settings
+    from aisecure.encryption.streams import DecryptingStream as DecryptingStream
+    from aisecure.encryption.streams import EncryptingStream as EncryptingStream
+    from aisecure.encryption.streams import decrypt_chunks as decrypt_chunks
+    from aisecure.encryption.streams import encrypt_chunks as encrypt_chunks
     from aisecure.encryption.tls.check import check_tls as check_tls
     from aisecure.encryption.tls.client import PinMismatch as PinMismatch
     from aisecure.encryption.tls.client import client_context as client_context
@@ -37,7 +48,11 @@ if TYPE_CHECKING:
 # Loaded on first use: pydantic costs more than everything else here together.
 _HOME = {
     "CertificateFacts": "tls.material",
+    "DecryptingStream": "streams",
     "Encrypted": "fields",
+    "EncryptedFile": "files",
+    "EncryptedWriter": "opened",
+    "EncryptingStream": "streams",
     "PinMismatch": "tls.client",
     "ServerContext": "tls.server",
     "Settings": "settings",
@@ -47,9 +62,16 @@ _HOME = {
     "build": "parts",
     "check_tls": "tls.check",
     "client_context": "tls.client",
+    "decrypt_chunks": "streams",
+    "decrypt_file": "files",
+    "encrypt_chunks": "streams",
+    "encrypt_file": "files",
+    "inspect_file": "files",
     "key_file": "parts",
     "open_cipher": "parts",
+    "open_encrypted": "opened",
     "pin_of": "tls.material",
+    "reencrypt_file": "files",
     "require_tls": "tls.urls",
     "server_context": "tls.server",
     "using_cipher": "fields",
@@ -58,7 +80,11 @@ _HOME = {
 __all__ = [
     "BoundCipher",
     "CertificateFacts",
+    "DecryptingStream",
     "Encrypted",
+    "EncryptedFile",
+    "EncryptedWriter",
+    "EncryptingStream",
     "FieldCipher",
     "KeyFile",
     "Keyring",
@@ -71,9 +97,16 @@ __all__ = [
     "build",
     "check_tls",
     "client_context",
+    "decrypt_chunks",
+    "decrypt_file",
+    "encrypt_chunks",
+    "encrypt_file",
+    "inspect_file",
     "key_file",
     "open_cipher",
+    "open_encrypted",
     "pin_of",
+    "reencrypt_file",
     "require_tls",
     "self_tests",
     "server_context",

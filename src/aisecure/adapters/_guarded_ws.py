@@ -17,7 +17,7 @@ from aisecure.adapters._form import FORM, too_large
 from aisecure.adapters._problems import body_of, close_code, headers_of, status_of
 from aisecure.errors import AISecureError
 
-__all__ = ["Socket"]
+__all__ = ["Socket", "refuse_handshake"]
 
 
 class Socket:
@@ -95,19 +95,13 @@ class Socket:
         if self._closed:
             return
         self._closed = True
-        body = body_of(err, self._request_id)
         if self._accepted:
+            body = body_of(err, self._request_id)
             text = b'{"error":' + body + b"}"
             await self._send({"type": "websocket.send", "text": text.decode()})
             await self._send({"type": "websocket.close", "code": close_code(err)})
-        elif self._can_answer:
-            headers = [(name.encode(), value.encode()) for name, value in headers_of(err)]
-            headers.append((b"x-request-id", self._request_id.encode()))
-            start = {"type": "websocket.http.response.start", "status": status_of(err), "headers": headers}
-            await self._send(start)
-            await self._send({"type": "websocket.http.response.body", "body": body})
         else:
-            await self._send({"type": "websocket.close", "code": close_code(err)})
+            await refuse_handshake(self._send, err, self._request_id, can_answer=self._can_answer)
 
     def end(self, err: BaseException | None = None, *, complete: bool = False) -> None:
         """End the call of the last message, if there is one.
@@ -162,6 +156,17 @@ class Socket:
             raise
         self._answered = True
         return message if output is value else _message("websocket.send", output, is_json=is_json)
+
+
+async def refuse_handshake(send: Send, err: AISecureError, request_id: str, *, can_answer: bool) -> None:
+    """Refuse a WebSocket that is not accepted yet; a server that offers no answer makes a bare 403 of it."""
+    if not can_answer:
+        await send({"type": "websocket.close", "code": close_code(err)})
+        return
+    headers = [(name.encode(), value.encode()) for name, value in headers_of(err)]
+    headers.append((b"x-request-id", request_id.encode()))
+    await send({"type": "websocket.http.response.start", "status": status_of(err), "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body_of(err, request_id)})
 
 
 def _size(text: str | None, data: bytes | None) -> int:

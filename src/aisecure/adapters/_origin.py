@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from aisecure.call import new_request_id
 from aisecure.errors import Misconfigured
 
-__all__ = ["PublicPaths", "TrustedProxies", "request_id", "traceparent"]
+__all__ = ["PublicPaths", "TrustedProxies", "below_mount", "request_id", "traceparent"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 #: W3C Trace Context section 3.2: version ``ff`` and ids of zeros are invalid.
@@ -48,6 +48,10 @@ class TrustedProxies:
                 code="config.proxies",
             ) from err
 
+    def trusts(self, peer: str) -> bool:
+        """Return whether the word of the other end of a connection counts; its address is empty for a socket file."""
+        return self._unix if not peer else bool(self._networks) and self._trusts(_parse(peer))
+
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Return the client's address; empty when it is unknown.
 
@@ -55,10 +59,7 @@ class TrustedProxies:
             peer: Address of the other end of the connection; empty for a socket file.
             forwarded: Values of every ``X-Forwarded-For`` header, in order.
         """
-        if not (self._networks or self._unix) or not forwarded:
-            return peer
-        address = _parse(peer)
-        if not (self._unix if not peer else self._trusts(address)):
+        if not forwarded or not self.trusts(peer):
             return peer
         best = peer
         for entry in reversed(",".join(forwarded).split(",")):
@@ -108,6 +109,13 @@ class PublicPaths:
             return True
         # A path that climbs may name something else to whoever resolves it.
         return bool(self._below) and path.startswith(self._below) and ".." not in path
+
+
+def below_mount(path: str, root: str) -> str:
+    """Return the path below the mount point; ASGI servers put ``root_path`` in front of it."""
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path
 
 
 def request_id(values: Sequence[str]) -> str:

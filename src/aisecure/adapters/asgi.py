@@ -31,6 +31,10 @@ What it does, in the order of a request:
 Only the scope ``lifespan`` passes unlooked at; a scope of an unknown type is refused. Servers that rewrite the
 peer's address from ``X-Forwarded-For`` themselves (uvicorn's ``proxy_headers``) are to be told not to, or
 to be told the same proxies.
+
+`HttpsOnly` lets only HTTPS through to an application, and goes outermost::
+
+    app = HttpsOnly(AISecureMiddleware(app, shield), hosts=["example.com"], sinks=shield.sinks)
 """
 
 from __future__ import annotations
@@ -44,14 +48,16 @@ from aisecure.adapters._credentials import read_credential
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._guarded_http import App, serve
 from aisecure.adapters._guarded_ws import Socket
-from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
+from aisecure.adapters._https import Hsts
+from aisecure.adapters._https_asgi import HttpsOnly
+from aisecure.adapters._origin import PublicPaths, TrustedProxies, below_mount, request_id, traceparent
 from aisecure.adapters._problems import find
 from aisecure.call import Call
 from aisecure.errors import AuthenticationError, Denied, Misconfigured
 from aisecure.principal import Principal
 from aisecure.shield import Shield
 
-__all__ = ["MAX_BODY_BYTES", "AISecureMiddleware", "TrustedProxies"]
+__all__ = ["MAX_BODY_BYTES", "AISecureMiddleware", "Hsts", "HttpsOnly", "TrustedProxies"]
 
 #: Default limit of a request's body: far above any prompt, far below what hurts.
 MAX_BODY_BYTES = 1 << 20
@@ -202,7 +208,7 @@ class AISecureMiddleware:
         client = scope.get("client")
         get = found.get
         return _Request(
-            _path(scope),
+            below_mount(scope["path"], scope.get("root_path") or ""),
             self._proxies.client(client[0] if client else "", get(b"x-forwarded-for", _NONE)),
             request_id(get(b"x-request-id", _NONE)),
             traceparent(get(b"traceparent", _NONE)),
@@ -263,12 +269,3 @@ class AISecureMiddleware:
             return message
 
         return limited
-
-
-def _path(scope: Scope) -> str:
-    """Return the path below the mount point; servers put ``root_path`` in front of it."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path") or ""
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :] or "/"
-    return path

@@ -25,8 +25,9 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from aisecure._flow import adrive
+from aisecure.adapters._https import HttpsOptions
 from aisecure.adapters._problems import body_of, headers_of, status_of
-from aisecure.adapters.asgi import AISecureMiddleware
+from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly
 from aisecure.call import current_context
 from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
 from aisecure.principal import Principal
@@ -35,16 +36,22 @@ from aisecure.shield import Shield
 __all__ = ["CurrentPrincipal", "add_exception_handlers", "current_principal", "require", "secure"]
 
 
-def secure(app: FastAPI, shield: Shield, **options: Any) -> None:
+def secure(app: FastAPI, shield: Shield, *, https: HttpsOptions | None = None, **options: Any) -> None:
     """Put an app behind a shield.
 
     Args:
         app: Has to be called before the app serves its first request.
         shield: Also found by `require`, as ``app.state.aisecure``.
+        https: When given, only HTTPS comes through: the options of `aisecure.adapters.asgi.HttpsOnly`, such as
+            ``{"hosts": ["example.com"]}``. The ``trusted_proxies`` below and the shield's sinks serve it too.
         options: Those of `AISecureMiddleware`.
     """
     app.state.aisecure = shield
     app.add_middleware(AISecureMiddleware, shield=shield, **options)
+    if https is not None:
+        shared: HttpsOptions = {"trusted_proxies": options.get("trusted_proxies", ()), "sinks": shield.sinks}
+        # Added last, so outermost.
+        app.add_middleware(HttpsOnly, **(shared | https))
     add_exception_handlers(app)
 
 

@@ -30,15 +30,18 @@ from werkzeug.local import LocalProxy
 from aisecure.adapters._bodies import media_type
 from aisecure.adapters._credentials import read_credential
 from aisecure.adapters._form import refused, too_large
+from aisecure.adapters._https import Hsts, HttpsRule
+from aisecure.adapters._https_wsgi import HttpsGate
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
 from aisecure.adapters._problems import body_of, find, frame, headers_of, status_of
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
 from aisecure.call import Call, current_context
 from aisecure.errors import AISecureError, AuthenticationError
+from aisecure.ports import EventSink
 from aisecure.principal import Principal
 from aisecure.shield import Shield
 
-__all__ = ["AISecure", "current_principal"]
+__all__ = ["AISecure", "Hsts", "HttpsOnly", "current_principal"]
 
 
 def _principal() -> Principal:
@@ -142,6 +145,47 @@ class AISecure:
         )
         limit = current_app.config["MAX_CONTENT_LENGTH"]
         return _problem(refused(self.shield.passage(call), too_large(limit)))
+
+
+class HttpsOnly:
+    """The extension that lets only HTTPS through: ``HttpsOnly(hosts=["example.com"]).init_app(app)``, or ``HttpsOnly(app, ...)`` at once.
+
+    It stands before Flask itself, so before `AISecure` and every hook, in whichever order they are set up. What it does
+    is told at `aisecure.adapters.asgi.HttpsOnly`; the options are the same.
+
+    Args:
+        app: The app, or None to name it later.
+        hosts: Names that a request may be redirected to, with a port or without; without them nothing is redirected.
+        trusted_proxies: Addresses and networks whose ``X-Forwarded-Proto`` and ``Forwarded`` count. Use it instead of
+            werkzeug's ``ProxyFix``, not beside it.
+        hsts: Sent with every response over HTTPS that has none of its own; None sends nothing.
+        exempt: Paths that may be asked for in clear, such as a load balancer's health check.
+        sinks: Where events go, such as ``shield.sinks``.
+
+    Raises:
+        Misconfigured: A setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        hosts: Collection[str] = (),
+        trusted_proxies: Iterable[str] = (),
+        hsts: Hsts | None = Hsts(),  # noqa: B008  (immutable)
+        exempt: Collection[str] = (),
+        sinks: Iterable[EventSink] = (),
+    ) -> None:
+        self._rule = HttpsRule(
+            hosts=hosts, trusted_proxies=trusted_proxies, hsts=hsts, exempt=exempt, sinks=sinks
+        )
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Let only HTTPS through to an app; one extension may serve several apps."""
+        app.extensions["aisecure_https"] = self
+        app.wsgi_app = HttpsGate(app.wsgi_app, self._rule)  # type: ignore[method-assign]
 
 
 def _end(err: BaseException | None) -> None:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "init": "init",
     "keys": "keys",
     "models": "models",
+    "tls": "tls",
 }
 
 EXIT_NO, EXIT_MISCONFIGURED, EXIT_UNAVAILABLE = 1, 3, 4

@@ -23,7 +23,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from itertools import count
+from os import urandom
 from time import monotonic
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -55,16 +55,17 @@ class DataKey:
         head: First bytes of the tokens it makes: version, key id, salt.
         aead: The primitive.
         seal: ``aead.encrypt``, looked up once.
-        uses: Counts messages; ``next`` is one step of the interpreter, so that threads need no lock.
+        use: Counts a message; raises StopIteration when there were `limit`. One step of the interpreter, so that
+            threads need no lock.
     """
 
-    __slots__ = ("aead", "head", "seal", "uses")
+    __slots__ = ("aead", "head", "seal", "use")
 
-    def __init__(self, key: Key) -> None:
-        self.head = _VERSION_OF_SIZE[len(key.id)] + key.id + os.urandom(SALT_BYTES)
+    def __init__(self, key: Key, limit: int) -> None:
+        self.head = _VERSION_OF_SIZE[len(key.id)] + key.id + urandom(SALT_BYTES)
         self.aead = _derive(key, self.head)
         self.seal: Callable[[bytes, bytes, bytes], bytes] = self.aead.encrypt
-        self.uses = count()
+        self.use: Callable[[], int] = iter(range(limit)).__next__
 
 
 class DataKeys:
@@ -107,7 +108,7 @@ class DataKeys:
 
     def _adopt(self, ring: Keyring) -> None:
         self.ring = ring
-        sealing = DataKey(ring.primary_key)
+        sealing = DataKey(ring.primary_key, self.limit)
         self.head_size = len(sealing.head)
         # A new table, so that no data key of a key that is gone stays.
         self.opening = {sealing.head: sealing.aead}
@@ -138,14 +139,16 @@ class DataKeys:
                 self._adopt(ring)
 
     def other(self, size: int) -> DataKey:
-        """Return the data key for a message when the present one may not take it."""
+        """Return a data key for a message of so many bytes when the present one may not take it."""
         if size > LARGE_BYTES:
-            return DataKey(self.ring.primary_key)
+            return DataKey(self.ring.primary_key, 1)
         with self._lock:
-            if next(self.sealing.uses) >= self.limit:  # else another thread was here first
-                self.sealing = DataKey(self.ring.primary_key)
-                next(self.sealing.uses)
+            try:
+                self.sealing.use()  # another thread may have been here first
+            except StopIteration:
+                self.sealing = DataKey(self.ring.primary_key, self.limit)
                 self._keep(self.sealing.head, self.sealing.aead)
+                self.sealing.use()
             return self.sealing
 
     def open(self, head: bytes, key_id: bytes, nonce: bytes, sealed: bytes, place: bytes) -> bytes:
@@ -175,7 +178,7 @@ class DataKeys:
     def after_fork(self) -> None:
         """Let the next message of a child draw a data key, since the parent goes on under the present one."""
         self._lock = threading.Lock()  # a thread that is not here may have held it
-        self.sealing.uses = count(self.limit)
+        self.sealing.use = iter(()).__next__
 
 
 def _derive(key: Key, head: bytes) -> AESGCM:

@@ -279,8 +279,8 @@ class TestDataKeys:
 
     def test_the_default_bound_is_far_below_the_one_of_nist(self, monkeypatch):
         assert MAX_MESSAGES == 2**24 <= 2**32 / 256
-        monkeypatch.setattr(datakeys, "count", lambda: itertools.count(2**24 - 1))
         cipher = FieldCipher(Keyring.generate())
+        monkeypatch.setattr(cipher._keys.sealing, "use", iter(range(2**24 - 1, cipher._keys.limit)).__next__)
         last, first = (cipher.encrypt("x", context=CONTEXT) for _ in range(2))
         assert _salt(last) != _salt(first)
 

@@ -21,6 +21,7 @@ _COMMANDS = {
     "completion": "completion",
     "demo": "demo",
     "doctor": "doctor",
+    "files": "files",
     "init": "init",
     "keys": "keys",
     "models": "models",

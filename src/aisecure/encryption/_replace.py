@@ -9,14 +9,14 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
+from io import FileIO, RawIOBase
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from aisecure.errors import Misconfigured
 from aisecure.storage import check_name, file_error
 
-__all__ = ["NewFile", "os_errors"]
+__all__ = ["NewFile", "Writable", "os_errors", "write_all"]
 
 
 @contextmanager
@@ -32,6 +32,24 @@ def os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as err:
         raise file_error(path, err) from err
+
+
+class Writable(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take bytes; an ordinary unbuffered file may take some of them only, and says how many."""
+
+
+def write_all(file: Writable, data: bytes) -> None:
+    """Write all of it, also where less is taken at once: by a pipe, or by a disk that is about to be full."""
+    while data:
+        taken = file.write(data)
+        if not isinstance(taken, int):  # an object of a user that takes everything and says nothing
+            if isinstance(file, RawIOBase):
+                raise BlockingIOError(errno.EAGAIN, "takes nothing now; pass a target that waits")
+            return
+        data = data[taken:]
 
 
 class NewFile:
@@ -74,9 +92,7 @@ class NewFile:
     def write(self, data: bytes) -> None:
         """Write all of it."""
         try:
-            done = self._file.write(data)
-            while done < len(data):  # to a pipe, or to a disk that is about to be full
-                done += self._file.write(memoryview(data)[done:])
+            write_all(self._file, data)
         except OSError as err:
             raise file_error(self.target, err) from err
 

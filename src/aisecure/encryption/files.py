@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +24,7 @@ from aisecure.encryption._chunks import (
     header_bytes,
     plaintext_bytes,
 )
-from aisecure.encryption._replace import NewFile, os_errors
+from aisecure.encryption._replace import NewFile, Writable, os_errors, write_all
 from aisecure.encryption.context import Part
 from aisecure.encryption.keyring import Keyring
 from aisecure.encryption.streams import (
@@ -40,10 +41,6 @@ __all__ = ["EncryptedFile", "decrypt_file", "encrypt_file", "inspect_file", "ree
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes | None: ...
-
-
-class _Writable(Protocol):
-    def write(self, data: bytes, /) -> object: ...
 
 
 _Path = str | os.PathLike[str]
@@ -74,7 +71,7 @@ class EncryptedFile:
 
 def encrypt_file(
     source: _Path | _Readable,
-    target: _Path | _Writable,
+    target: _Path | Writable,
     keys: Keyring | HasKeyring,
     *,
     context: tuple[Part, ...] = (),
@@ -115,7 +112,7 @@ def encrypt_file(
 
 def decrypt_file(
     source: _Path | _Readable,
-    target: _Path | _Writable,
+    target: _Path | Writable,
     keys: Keyring | HasKeyring,
     *,
     context: tuple[Part, ...] = (),
@@ -245,9 +242,9 @@ def _checked(source: _Readable) -> _Read:
 
 
 @contextmanager
-def _writing(target: _Path | _Writable, *, overwrite: bool) -> Iterator[_Write]:
+def _writing(target: _Path | Writable, *, overwrite: bool) -> Iterator[_Write]:
     if not isinstance(target, str | os.PathLike):
-        yield target.write
+        yield partial(write_all, target)
         return
     with NewFile(Path(target), overwrite=overwrite) as file:
         yield file.write

@@ -175,6 +175,28 @@ class TestFromFileToFile:
         decrypt_file(middle, end, RING)
         assert end.getvalue() == source.getvalue()
 
+    def test_a_target_that_takes_a_little_at_a_time_gets_everything(self):
+        class Slow(io.RawIOBase):
+            taken = b""
+
+            def write(self, data):
+                self.taken += bytes(data[:1000])
+                return min(1000, len(data))
+
+        out = Slow()
+        encrypt_file(io.BytesIO(b"x" * 200_000), out, RING)
+        back = io.BytesIO()
+        decrypt_file(io.BytesIO(out.taken), back, RING)
+        assert back.getvalue() == b"x" * 200_000
+
+    def test_a_target_that_takes_nothing_now_is_an_error(self):
+        class Busy(io.RawIOBase):
+            def write(self, data):
+                return None
+
+        with pytest.raises(BlockingIOError):
+            encrypt_file(io.BytesIO(b"x"), Busy(), RING)
+
     def test_a_source_without_data_yet_is_not_taken_for_a_short_one(self):
         class Later:
             def read(self, size):

@@ -7,6 +7,7 @@ AISecureError
 │   ├── AccessDenied           403  access.*
 │   ├── ApprovalRequired       403  approval.*
 │   ├── ModelNotPinned         403  model.*
+│   ├── ErasureRefused         409  erasure.*
 │   ├── InputRejected          422  input.*
 │   ├── QuotaExceeded          429  quota.*
 │   └── OutputBlocked          502  output.*
@@ -35,6 +36,7 @@ __all__ = [
     "AuthenticationError",
     "DecryptionError",
     "Denied",
+    "ErasureRefused",
     "InputRejected",
     "IntegrityError",
     "Misconfigured",
@@ -141,6 +143,14 @@ class ModelNotPinned(Denied):
     default_detail = "The model is not an approved entry of the lock file."
 
 
+class ErasureRefused(Denied):
+    """The data of this person may not be erased now, for the reason in the text; nothing was erased."""
+
+    status = 409
+    default_code = "erasure.legal_hold"
+    default_detail = "A legal hold forbids the erasure."
+
+
 class InputRejected(Denied):
     """The input breaks a rule of size, shape or content. Change the input."""
 
@@ -202,6 +212,7 @@ _BY_FAMILY: dict[str, type[Denied]] = {
         AccessDenied,
         ApprovalRequired,
         ModelNotPinned,
+        ErasureRefused,
         InputRejected,
         QuotaExceeded,
         OutputBlocked,

@@ -82,6 +82,9 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "tls.pin_mismatch": _row("A server showed a public key that is not pinned; nothing was sent to it.", _HIGH, "host", "seen"),
     "transport.exposed": _row("A credential came over plain HTTP: treat it as known to others.", _HIGH, "credential"),
     "transport.insecure": _row("A request came over plain HTTP and was refused.", _MEDIUM),
+    "subject.erased": _row("The key of a data subject was erased and scrubbed from the disk; ``keys`` is 0 where there was none.", _MEDIUM, "key_id", "keys"),
+    "subject.erasure_refused": _row("A legal hold forbade the erasure of a data subject.", _HIGH),
+    "subject.rewrapped": _row("Keys of data subjects were wrapped anew.", _MEDIUM, "keys"),
     # access
     "policy.loaded": _row("A policy was loaded.", _INFO, "version", "rules"),
     "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),

@@ -366,13 +366,20 @@ class Storage:
                 raise _unavailable(err) from err
             raise
 
-    def truncate_wal(self) -> None:
-        """Fold the write-ahead log into the database and empty it, so that deleted rows are nowhere on disk.
+    def truncate_wal(self, *, wait_seconds: float = BUSY_TIMEOUT_SECONDS) -> None:
+        """Fold the write-ahead log into the database and empty it, so that what rows were before is nowhere in it.
+
+        Args:
+            wait_seconds: How long to wait for readers and writers that still need the log.
 
         Raises:
-            Unavailable: A reader holds the log open; try again.
+            Unavailable: One of them still does, or the disk is full or failed; try again.
         """
-        rows = self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.query(f"PRAGMA busy_timeout={int(wait_seconds * 1000)}")
+        try:
+            rows = self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.query(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
         if rows and rows[0][0]:
             raise Unavailable(
                 "the database is busy; the write-ahead log was not truncated", code="unavailable.storage"

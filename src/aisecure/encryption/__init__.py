@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from aisecure.encryption.parts import build as build
     from aisecure.encryption.parts import key_file as key_file
     from aisecure.encryption.parts import open_cipher as open_cipher
+    from aisecure.encryption.providers.ring import RingProvider as RingProvider
     from aisecure.encryption.settings import Settings as Settings
     from aisecure.encryption.streams import DecryptingStream as DecryptingStream
     from aisecure.encryption.streams import EncryptingStream as EncryptingStream
     from aisecure.encryption.streams import decrypt_chunks as decrypt_chunks
     from aisecure.encryption.streams import encrypt_chunks as encrypt_chunks
+    from aisecure.encryption.subject_cipher import SubjectCipher as SubjectCipher
+    from aisecure.encryption.subjects import SubjectKeys as SubjectKeys
+    from aisecure.encryption.subjects import open_subjects as open_subjects
     from aisecure.encryption.tls.check import check_tls as check_tls
     from aisecure.encryption.tls.client import PinMismatch as PinMismatch
     from aisecure.encryption.tls.client import client_context as client_context
@@ -54,8 +58,11 @@ _HOME = {
     "EncryptedWriter": "opened",
     "EncryptingStream": "streams",
     "PinMismatch": "tls.client",
+    "RingProvider": "providers.ring",
     "ServerContext": "tls.server",
     "Settings": "settings",
+    "SubjectCipher": "subject_cipher",
+    "SubjectKeys": "subjects",
     "TlsFinding": "tls.report",
     "TlsPolicy": "tls.report",
     "TlsReport": "tls.report",
@@ -70,6 +77,7 @@ _HOME = {
     "key_file": "parts",
     "open_cipher": "parts",
     "open_encrypted": "opened",
+    "open_subjects": "subjects",
     "pin_of": "tls.material",
     "reencrypt_file": "files",
     "require_tls": "tls.urls",
@@ -89,8 +97,11 @@ __all__ = [
     "KeyFile",
     "Keyring",
     "PinMismatch",
+    "RingProvider",
     "ServerContext",
     "Settings",
+    "SubjectCipher",
+    "SubjectKeys",
     "TlsFinding",
     "TlsPolicy",
     "TlsReport",
@@ -105,6 +116,7 @@ __all__ = [
     "key_file",
     "open_cipher",
     "open_encrypted",
+    "open_subjects",
     "pin_of",
     "reencrypt_file",
     "require_tls",

@@ -51,7 +51,7 @@ CHUNK_BYTES = 1 << 16
 #: A reader holds one chunk in memory before it has verified it, so it bounds what a header may ask for.
 LEAST_EXPONENT, MOST_EXPONENT = 10, 20
 #: With chunks of at most 2**20 bytes one key encrypts at most 2**48 blocks, and the distance of GCM from ideal is
-#: about blocks**2 / 2**129 = 2**-33, below the 2**-32 that NIST SP 800-38D section 8 asks for.
+#: about blocks**2 / 2**129 = 2**-33, no more than the 2**-32 that NIST SP 800-38D section 8 allows for a nonce.
 MAX_CHUNKS = 1 << 32
 
 _LABEL = b"aisecure file"

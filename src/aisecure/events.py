@@ -76,6 +76,8 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "keyring.destroyed": _row("A key of a ring was removed for ever.", _HIGH, "key_id"),
     "keyring.rewrapped": _row("A key ring was wrapped anew, or by another provider.", _MEDIUM, "key_id"),
     "keyring.unavailable": _row("A key ring cannot be had, so nothing is encrypted or decrypted.", _HIGH),
+    "encryption.reencrypting": _row("A store is being brought under the primary key.", _INFO, "key_id"),
+    "encryption.reencrypted": _row("A run of re-encryption ended; it failed when tokens are left behind.", _MEDIUM, "changed", "complete", "failed", "key_ids", "seen"),
     # transport
     "tls.certificate_loaded": _row("A server serves a renewed certificate.", _INFO, "file", "not_after"),
     "tls.certificate_refused": _row("A renewed certificate was unusable; the last good one stays.", _HIGH, "file", "reason"),

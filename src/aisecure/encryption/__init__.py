@@ -16,6 +16,8 @@ from aisecure.encryption.keyring import Keyring
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisecure.encryption.blind_index import BlindIndex as BlindIndex
+    from aisecure.encryption.blind_index import caseless as caseless
     from aisecure.encryption.fields import Encrypted as Encrypted
     from aisecure.encryption.fields import using_cipher as using_cipher
     from aisecure.encryption.files import EncryptedFile as EncryptedFile
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
     from aisecure.encryption.parts import key_file as key_file
     from aisecure.encryption.parts import open_cipher as open_cipher
     from aisecure.encryption.providers.ring import RingProvider as RingProvider
+    from aisecure.encryption.reencryption import ReencryptionProgress as ReencryptionProgress
+    from aisecure.encryption.reencryption import ReencryptionReport as ReencryptionReport
+    from aisecure.encryption.reencryption import StoredToken as StoredToken
+    from aisecure.encryption.reencryption import TokenChange as TokenChange
+    from aisecure.encryption.reencryption import TokenStore as TokenStore
+    from aisecure.encryption.reencryption import count_tokens as count_tokens
+    from aisecure.encryption.reencryption import reencrypt as reencrypt
     from aisecure.encryption.settings import Settings as Settings
     from aisecure.encryption.streams import DecryptingStream as DecryptingStream
     from aisecure.encryption.streams import EncryptingStream as EncryptingStream
@@ -51,6 +60,7 @@ if TYPE_CHECKING:
 
 # Loaded on first use: pydantic costs more than everything else here together.
 _HOME = {
+    "BlindIndex": "blind_index",
     "CertificateFacts": "tls.material",
     "DecryptingStream": "streams",
     "Encrypted": "fields",
@@ -58,17 +68,24 @@ _HOME = {
     "EncryptedWriter": "opened",
     "EncryptingStream": "streams",
     "PinMismatch": "tls.client",
+    "ReencryptionProgress": "reencryption",
+    "ReencryptionReport": "reencryption",
     "RingProvider": "providers.ring",
     "ServerContext": "tls.server",
     "Settings": "settings",
+    "StoredToken": "reencryption",
     "SubjectCipher": "subject_cipher",
     "SubjectKeys": "subjects",
     "TlsFinding": "tls.report",
     "TlsPolicy": "tls.report",
     "TlsReport": "tls.report",
+    "TokenChange": "reencryption",
+    "TokenStore": "reencryption",
     "build": "parts",
+    "caseless": "blind_index",
     "check_tls": "tls.check",
     "client_context": "tls.client",
+    "count_tokens": "reencryption",
     "decrypt_chunks": "streams",
     "decrypt_file": "files",
     "encrypt_chunks": "streams",
@@ -79,6 +96,7 @@ _HOME = {
     "open_encrypted": "opened",
     "open_subjects": "subjects",
     "pin_of": "tls.material",
+    "reencrypt": "reencryption",
     "reencrypt_file": "files",
     "require_tls": "tls.urls",
     "server_context": "tls.server",
@@ -86,6 +104,7 @@ _HOME = {
 }
 
 __all__ = [
+    "BlindIndex",
     "BoundCipher",
     "CertificateFacts",
     "DecryptingStream",
@@ -97,17 +116,24 @@ __all__ = [
     "KeyFile",
     "Keyring",
     "PinMismatch",
+    "ReencryptionProgress",
+    "ReencryptionReport",
     "RingProvider",
     "ServerContext",
     "Settings",
+    "StoredToken",
     "SubjectCipher",
     "SubjectKeys",
     "TlsFinding",
     "TlsPolicy",
     "TlsReport",
+    "TokenChange",
+    "TokenStore",
     "build",
+    "caseless",
     "check_tls",
     "client_context",
+    "count_tokens",
     "decrypt_chunks",
     "decrypt_file",
     "encrypt_chunks",
@@ -118,6 +144,7 @@ __all__ = [
     "open_encrypted",
     "open_subjects",
     "pin_of",
+    "reencrypt",
     "reencrypt_file",
     "require_tls",
     "self_tests",

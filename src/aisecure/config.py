@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
@@ -75,6 +75,14 @@ class Config:
     def embedded(cls, folder: Path) -> Config:
         """Return the default for a folder that holds everything."""
         return cls(None, folder, folder, _sections("defaults", {}), "")
+
+    def only(self, *names: str) -> Config:
+        """Return the same with every other section switched off, for tools that must work when one is broken."""
+        sections = {
+            name: section if name in names else section._replace(enabled=False)
+            for name, section in self.sections.items()
+        }
+        return replace(self, sections=sections)
 
 
 def load(path: Path) -> Config:

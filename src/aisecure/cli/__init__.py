@@ -6,11 +6,11 @@ typed wrongly, 3 something is misconfigured, 4 something is unavailable.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import click
 
+from aisecure.cli._lazy import LazyGroup
 from aisecure.errors import AISecureError, Misconfigured
 
 __all__ = ["main"]
@@ -31,19 +31,7 @@ _COMMANDS = {
 EXIT_NO, EXIT_MISCONFIGURED, EXIT_UNAVAILABLE = 1, 3, 4
 
 
-class _Lazy(click.Group):
-    """Imports a command only when it is named, so that ``aisecure --help`` stays quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = import_module(f"aisecure.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = module.command
-        return command
-
+class _Main(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -52,7 +40,7 @@ class _Lazy(click.Group):
             ctx.exit(EXIT_MISCONFIGURED if isinstance(err, Misconfigured) else EXIT_UNAVAILABLE)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Main, modules=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aisecure")
 def main() -> None:
     """Security for AI applications: run the demo, look after keys, models and the audit log."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from aisecure.authn import ApiKeys
+from aisecure.cli._lazy import LazyGroup
 from aisecure.shield import Shield
 
 _config = click.option(
@@ -20,9 +21,9 @@ _config = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-@click.group("keys")
+@click.group("keys", cls=LazyGroup, modules={"ring": "keys_ring", "subject": "keys_subject"})
 def command() -> None:
-    """Issue, list and revoke API keys."""
+    """Issue, list and revoke API keys; look after encryption keys (ring) and those of persons (subject)."""
 
 
 @command.command("create")

@@ -86,10 +86,10 @@ class KeyFile:
             raise TypeError(f"provider is a KeyProvider, not {type(provider).__name__}")
         self.path = Path(path)
         self.poll_seconds = poll_seconds
-        self._provider = provider
+        self.provider = provider
         self._cache_seconds = cache_seconds
-        self._clock = clock or SystemClock()
-        self._events = events
+        self.clock = clock or SystemClock()
+        self.events = events
         self._lock = threading.Lock()
         self._ring: Keyring | None = None
         self._digest = b""
@@ -100,7 +100,7 @@ class KeyFile:
         _LIVE.add(self)
 
     def __repr__(self) -> str:
-        return f"KeyFile({str(self.path)!r}, provider={None if self._provider is None else self._provider.key_id!r})"
+        return f"KeyFile({str(self.path)!r}, provider={None if self.provider is None else self.provider.key_id!r})"
 
     # -- reading
 
@@ -124,7 +124,7 @@ class KeyFile:
         def create(before: bytes | None) -> bytes:
             if before is not None:
                 return before
-            made.append(Keyring.generate(clock=self._clock))
+            made.append(Keyring.generate(clock=self.clock))
             return self._format(made[0])
 
         self._update(create)
@@ -140,12 +140,12 @@ class KeyFile:
         """
         with self._lock:
             known = self._failure
-            if known is not None and self._clock.monotonic() < self._failed_until:
+            if known is not None and self.clock.monotonic() < self._failed_until:
                 raise _again(known)
             try:
                 ring = self._read()
             except AISecureError as err:
-                self._failure, self._failed_until = _again(err), self._clock.monotonic() + self.poll_seconds
+                self._failure, self._failed_until = _again(err), self.clock.monotonic() + self.poll_seconds
                 failed, missing = err, err.code == "config.missing" and self._ring is None
             else:
                 self._failure = None
@@ -158,12 +158,12 @@ class KeyFile:
     def _read(self) -> Keyring:
         data = read_private(self.path)
         digest = hashlib.sha256(data).digest()
-        if self._ring is not None and digest == self._digest and self._clock.monotonic() < self._until:
+        if self._ring is not None and digest == self._digest and self.clock.monotonic() < self._until:
             return self._ring
         ring = self._parse(data)
         if self._ring is None or digest != self._digest:
             self._ring, self._digest = ring, digest
-        self._until = self._clock.monotonic() + self._cache_seconds
+        self._until = self.clock.monotonic() + self._cache_seconds
         return self._ring
 
     # -- changing
@@ -175,7 +175,7 @@ class KeyFile:
             Misconfigured: There is no file, or it cannot be read.
             Unavailable: The disk is full or failed, or the provider cannot be reached; the old ring is as it was.
         """
-        ring = self._change(lambda ring: ring.rotate(clock=self._clock))
+        ring = self._change(lambda ring: ring.rotate(clock=self.clock))
         self._record("keyring.rotated", ring.primary)
         return ring
 
@@ -213,17 +213,17 @@ class KeyFile:
         Raises:
             Misconfigured, Unavailable: As for `rotate`.
         """
-        old = self._provider
+        old = self.provider
 
         def change(before: bytes | None) -> bytes:
             ring = self._parse(self._present(before))
-            self._provider = provider
+            self.provider = provider
             return self._format(ring)
 
         try:
             self._update(change)
         except BaseException:
-            self._provider = old
+            self.provider = old
             raise
         ring = self.ring()
         self._record("keyring.rewrapped", ring.primary)
@@ -261,8 +261,8 @@ class KeyFile:
     def _record(self, event_type: str, key_id: str = "", *, code: str = "") -> None:
         detail = {"key_id": key_id} if key_id else {}
         result = Result.FAILURE if code else Result.SUCCESS
-        self._events.record(
-            SecurityEvent(event_type, time=self._clock.time(), result=result, code=code, detail=detail)
+        self.events.record(
+            SecurityEvent(event_type, time=self.clock.time(), result=result, code=code, detail=detail)
         )
 
     # -- the format
@@ -270,14 +270,14 @@ class KeyFile:
     def _format(self, ring: Keyring) -> bytes:
         body = _body(ring)
         head: dict[str, Any] = {"format": FORMAT, "version": VERSION}
-        if self._provider is None:
+        if self.provider is None:
             whole = head | body
             whole["check"] = _check(whole)
         else:
-            head["provider"] = self._provider.key_id
+            head["provider"] = self.provider.key_id
             kek, nonce, place = os.urandom(KEY_BYTES), os.urandom(12), _place(head)
             sealed = nonce + AESGCM(kek).encrypt(nonce, _canonical(body), place)
-            wrapped = self._provider.wrap(kek, associated_data=place)
+            wrapped = self.provider.wrap(kek, associated_data=place)
             whole = head | {"wrapped": _b64(wrapped), "sealed": _b64(sealed)}
         return (json.dumps(whole, indent=2) + "\n").encode()
 
@@ -291,7 +291,7 @@ class KeyFile:
         source = str(self.path)
         whole = _outer(data, source)
         if "provider" not in whole:
-            if self._provider is not None:
+            if self.provider is not None:
                 raise Misconfigured(
                     f"{source}: is not wrapped, and a provider is configured; "
                     "run aisecure keys ring rewrap, or leave the provider out",
@@ -304,7 +304,7 @@ class KeyFile:
                     f"{source}: check: does not match, so the file was damaged or edited; {_REMEDY}"
                 )
             return _ring(whole, source)
-        if self._provider is None or whole["provider"] != self._provider.key_id:
+        if self.provider is None or whole["provider"] != self.provider.key_id:
             name = whole["provider"] if isinstance(whole["provider"], str) else "?"
             raise Misconfigured(
                 f"{source}: provider: the ring is wrapped by {name[:200]!r}; configure that provider, "
@@ -315,10 +315,10 @@ class KeyFile:
 
     def _unseal(self, whole: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         place = _place({name: whole[name] for name in ("format", "version", "provider")})
-        assert self._provider is not None  # noqa: S101  (the caller looked)
+        assert self.provider is not None  # noqa: S101  (the caller looked)
         try:
             wrapped, sealed = _unb64(whole.get("wrapped")), _unb64(whole.get("sealed"))
-            kek = self._provider.unwrap(wrapped, associated_data=place)
+            kek = self.provider.unwrap(wrapped, associated_data=place)
             body = json.loads(AESGCM(kek).decrypt(sealed[:12], sealed[12:], place))
         except (DecryptionError, InvalidTag, ValueError, TypeError, RecursionError):
             body = None

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from aisecure.encryption.cipher import FieldCipher
 from aisecure.encryption.keyfile import KeyFile
+from aisecure.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from aisecure.encryption.providers import KeyProvider
     from aisecure.encryption.settings import Settings
     from aisecure.guard import Guard
     from aisecure.ports import Ports
@@ -33,14 +35,28 @@ def open_cipher(settings: Settings, ports: Ports) -> FieldCipher:
 
 
 def key_file(settings: Settings, ports: Ports) -> KeyFile:
-    """Return the configured key file, to change the ring in it; nothing is read yet."""
+    """Return the configured key file, to change the ring in it, which is not read yet.
+
+    Raises:
+        Misconfigured, Unavailable: The key provider cannot be opened.
+    """
     if settings.key_file is None:
         path = ports.data_dir / "keys" / "fields.json"
     else:
         path = ports.base_dir / settings.key_file
     return KeyFile(
         path,
+        provider=_provider(settings, ports),
         cache_seconds=settings.cache_seconds,
         clock=ports.clock,
         events=ports.events,
     )
+
+
+def _provider(settings: Settings, ports: Ports) -> KeyProvider | None:
+    if settings.provider is None:
+        return None
+    try:
+        return settings.provider.open(ports.base_dir)
+    except ValueError as err:  # a mistake in the program elsewhere, and one in the file here
+        raise Misconfigured(f"[encryption.provider] {settings.provider.kind}: {err}") from err

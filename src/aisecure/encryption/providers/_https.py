@@ -92,10 +92,10 @@ class Endpoint:
             end.start()
             try:
                 connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
-                response = connection.getresponse()
-                content = response.read(MAX_ANSWER_BYTES + 1)
-                whole = not response.length  # what is still to come of the promised length
-                retry_after = response.headers.get("Retry-After", "")
+                with connection.getresponse() as response:
+                    content = response.read(MAX_ANSWER_BYTES + 1)
+                    whole = not response.length  # what is still to come of the promised length
+                    retry_after = response.headers.get("Retry-After", "")
             finally:
                 end.cancel()
         except (OSError, HTTPException, RuntimeError) as err:  # the last: no thread could be started

@@ -112,6 +112,8 @@ class AwsKms:
             raise TypeError(f"a key id is a text, not {type(key_id).__name__}")
         if not 0 < len(key_id) <= _MAX_KEY_ID or not key_id.isprintable() or not key_id.isascii():
             raise ValueError(f"a key id has 1 to {_MAX_KEY_ID} printable ASCII characters")
+        if client is not None and not callable(getattr(client, "decrypt", None)):
+            raise TypeError(f"client is a kms client of boto3, not {type(client).__name__}")
         if client is not None and (region is not None or endpoint_url is not None):
             raise ValueError("region and endpoint_url belong to the client: give them, or a client")
         if not (connect_timeout > 0 and read_timeout > 0 and attempts >= 1):

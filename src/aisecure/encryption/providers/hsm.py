@@ -2,8 +2,12 @@
 
 The wrapped form is ``version 0x01 | 0x01 | nonce, 12 bytes | ciphertext | tag, 16`` where AES-GCM can be used,
 with the first two bytes and the associated data authenticated. Else it is ``version 0x01 | 0x02 |`` AES key wrap with
-padding (RFC 5649, CKM_AES_KEY_WRAP_PAD) of the SHA-256 of those two bytes and the associated data, followed by the
-key: key wrap authenticates all that it wraps, and knows no associated data.
+padding (RFC 5649, CKM_AES_KEY_WRAP_PAD) of
+
+    random, 14 bytes | length of what follows, 2 | SHA-256 of 0x01 0x02 and the associated data | the key | zeros
+
+up to a multiple of eight. Key wrap authenticates all that it wraps, knows no associated data, and gives the same
+answer to the same question, hence the random part. The zeros are ours because SoftHSM 2.6 returns its own.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ __all__ = ["Pkcs11"]
 
 _Form = Literal["AES_GCM", "AES_KEY_WRAP_PAD"]
 _GCM, _KEY_WRAP = b"\x01\x01", b"\x01\x02"
-_HEAD, _NONCE_BYTES = 2, 12
+_HEAD, _NONCE_BYTES, _RANDOM_BYTES = 2, 12, 14
 
 _REFUSED: dict[type[Exception], str] = {
     pkcs11.PinLocked: "the PIN is locked after too many wrong ones; have the security officer set a new one",
@@ -231,7 +235,7 @@ class _Session:
         content = {
             Attribute.CLASS: ObjectClass.SECRET_KEY,
             Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
-            Attribute.VALUE: bind(key, _KEY_WRAP + associated_data),
+            Attribute.VALUE: _pad(bind(key, _KEY_WRAP + associated_data)),
         }
         passing = self._session.create_object({**content, **_PASSING})
         try:
@@ -255,7 +259,7 @@ class _Session:
             # Tokens say CKR_GENERAL_ERROR of a damaged ciphertext, as they do when they are broken themselves.
             self._prove()
             content = b""
-        return unbind(content, _KEY_WRAP + associated_data)
+        return unbind(_unpad(content), _KEY_WRAP + associated_data)
 
     def _prove(self) -> None:
         """Have the token do its part once more, on a value of our own; what it raises then is about the token."""
@@ -280,6 +284,18 @@ class _Session:
         finally:
             with suppress(pkcs11.PKCS11Error):
                 passing.destroy()
+
+
+def _pad(bound: bytes) -> bytes:
+    content = os.urandom(_RANDOM_BYTES) + len(bound).to_bytes(2) + bound
+    return content + bytes(-len(content) % 8)
+
+
+def _unpad(content: bytes) -> bytes:
+    """Return what `_pad` was given, or nothing that `unbind` takes."""
+    start = _RANDOM_BYTES + 2
+    end = start + int.from_bytes(content[_RANDOM_BYTES:start])
+    return content[start:end] if end <= len(content) else b""
 
 
 def _judge(fault: Exception | None, token: str, key: str) -> AISecureError:

@@ -30,8 +30,8 @@ __all__ = ["CONCERNS", "GROUP", "PARTS", "Assembly", "Config", "load"]
 #: model, and only then what is in it.
 CONCERNS = ("authn", "access", "quotas", "models", "detect", "sanitize")
 
-#: Concerns that make a part instead of guards, and the function of theirs that opens it.
-PARTS = {"audit": "open_log", "encryption": "open_cipher"}
+#: Concerns that make parts instead of guards, and the function of theirs that opens one, or a tuple of several.
+PARTS = {"audit": "open_log", "encryption": "open_parts"}
 
 #: Sections that read a file of their own and count nothing: made anew at every reload.
 _READ_AGAIN = ("models",)
@@ -272,7 +272,8 @@ class Assembly:
     @property
     def parts(self) -> tuple[Any, ...]:
         """Parts that are no guards."""
-        return tuple(self.opened.values())
+        opened = self.opened.values()
+        return tuple(part for one in opened for part in (one if isinstance(one, tuple) else (one,)))
 
     def announce(self, event_type: str) -> None:
         """Record that this assembly took effect."""

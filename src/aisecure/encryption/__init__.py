@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aisecure.encryption.parts import build as build
     from aisecure.encryption.parts import key_file as key_file
     from aisecure.encryption.parts import open_cipher as open_cipher
+    from aisecure.encryption.parts import open_parts as open_parts
     from aisecure.encryption.providers.ring import RingProvider as RingProvider
     from aisecure.encryption.reencryption import ReencryptionProgress as ReencryptionProgress
     from aisecure.encryption.reencryption import ReencryptionReport as ReencryptionReport
@@ -93,6 +94,7 @@ _HOME = {
     "inspect_file": "files",
     "key_file": "parts",
     "open_cipher": "parts",
+    "open_parts": "parts",
     "open_encrypted": "opened",
     "open_subjects": "subjects",
     "pin_of": "tls.material",
@@ -142,6 +144,7 @@ __all__ = [
     "key_file",
     "open_cipher",
     "open_encrypted",
+    "open_parts",
     "open_subjects",
     "pin_of",
     "reencrypt",

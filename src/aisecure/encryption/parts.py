@@ -11,14 +11,15 @@ from aisecure.errors import Misconfigured
 if TYPE_CHECKING:
     from aisecure.encryption.providers import KeyProvider
     from aisecure.encryption.settings import Settings
+    from aisecure.encryption.subjects import SubjectKeys
     from aisecure.guard import Guard
     from aisecure.ports import Ports
 
-__all__ = ["build", "key_file", "open_cipher"]
+__all__ = ["build", "key_file", "open_cipher", "open_parts"]
 
 
 def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
-    """Return no guards: encryption is a part that applications use, see `open_cipher`."""
+    """Return no guards: encryption is made of parts that applications use, see `open_parts`."""
     return ()
 
 
@@ -32,6 +33,18 @@ def open_cipher(settings: Settings, ports: Ports) -> FieldCipher:
     file = key_file(settings, ports)
     file.open()
     return FieldCipher(file)
+
+
+def open_parts(settings: Settings, ports: Ports) -> tuple[FieldCipher, SubjectKeys]:
+    """Return the cipher, and the keys of data subjects, which are wrapped by the same ring.
+
+    Raises:
+        Misconfigured, Unavailable: As for `open_cipher`, or the database cannot be used.
+    """
+    from aisecure.encryption.subjects import open_subjects
+
+    cipher = open_cipher(settings, ports)
+    return cipher, open_subjects(settings, ports, cipher)
 
 
 def key_file(settings: Settings, ports: Ports) -> KeyFile:

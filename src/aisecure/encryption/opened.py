@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 from aisecure.encryption._chunks import CHUNK_BYTES
@@ -101,6 +102,7 @@ class EncryptedWriter(io.BufferedIOBase):
 
     def __init__(self, file: NewFile, stream: EncryptingStream) -> None:
         self._file, self._stream = file, stream
+        self._turn = Lock()
         self._written = 0
         self._inside = False
         self._state: str = "open"  # then failed, complete or discarded
@@ -124,16 +126,17 @@ class EncryptedWriter(io.BufferedIOBase):
             raise ValueError("write to a closed file")
         if not isinstance(data, bytes):
             data = bytes(memoryview(data))
-        try:
-            if len(data) <= _PORTION:
-                self._put(self._stream.feed(data))
-            else:
-                for start in range(0, len(data), _PORTION):
-                    self._put(self._stream.feed(data[start : start + _PORTION]))
-        except BaseException:
-            self._state = "failed"
-            raise
-        self._written += len(data)
+        with self._turn:  # chunks have to reach the file in the order of their numbers
+            try:
+                if len(data) <= _PORTION:
+                    self._put(self._stream.feed(data))
+                else:
+                    for start in range(0, len(data), _PORTION):
+                        self._put(self._stream.feed(data[start : start + _PORTION]))
+            except BaseException:
+                self._state = "failed"
+                raise
+            self._written += len(data)
         return len(data)
 
     def _put(self, sealed: bytes) -> None:

@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import textwrap
 import threading
 import tracemalloc
@@ -118,6 +119,8 @@ class TestFromFileToFile:
                 call(plain if call is encrypt_file else sealed, sealed, RING, context=CONTEXT)
             assert caught.value.code == "config.exists"
         assert sealed.read_bytes() == before
+        with pytest.raises(Misconfigured, match="exists already"):  # before any work, not after it
+            encrypt_file(plain, sealed, RING, progress=pytest.fail)
         encrypt_file(plain, sealed, RING, context=CONTEXT, overwrite=True)
         assert sealed.read_bytes() != before
         assert read(sealed) == plain.read_bytes()
@@ -356,6 +359,11 @@ class TestFileObjects:
             writer.writerows(rows)
         with open_encrypted("rows", "rb", RING) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
             assert list(csv.DictReader(text)) == rows
+        with open_encrypted("tar", "wb", RING) as file, tarfile.open(fileobj=file, mode="w|gz") as archive:
+            Path("member").write_bytes(b"x" * 100_000)
+            archive.add("member")
+        with open_encrypted("tar", "rb", RING) as file, tarfile.open(fileobj=file, mode="r|gz") as archive:
+            assert [member.size for member in archive] == [100_000]
         with open_encrypted("zip", "wb", RING) as file, zipfile.ZipFile(file, "w") as archive:
             archive.writestr("a", "x" * 100_000)
         with open_encrypted("zip", "rb", RING) as file:
@@ -491,6 +499,27 @@ class TestFileObjects:
         assert done.stderr == ""
         assert names(folder) == []
 
+    def test_a_close_that_failed_unseen_is_told_at_the_end_of_the_block(self):
+        with (
+            pytest.raises(Unavailable, match="a write failed, so no file was made"),
+            open_encrypted("/dev/full", "wb", RING) as file,
+        ):
+            with pytest.raises(Unavailable, match="No space left"):
+                file.close()
+
+    def test_threads_may_write_to_one_file(self, folder):
+        with open_encrypted("enc", "wb", RING, context=CONTEXT) as file:
+            threads = [
+                threading.Thread(target=lambda: [file.write(b"line %06d\n" % n) for n in range(5000)])
+                for _ in range(4)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        lines = read("enc").splitlines()
+        assert sorted(lines) == sorted([b"line %06d" % n for n in range(5000)] * 4)
+
     def test_a_forked_child_does_not_touch_the_file_of_its_parent(self, folder):
         file = open_encrypted("enc", "wb", RING, context=CONTEXT)
         file.write(b"parent")
@@ -555,6 +584,7 @@ class TestInspection:
             b"",
             b"junk",
             b"\x89aisecf\n\x02" + bytes(300),
+            b"\x89aisecf\n\x01\x04ab",
             b"\x89aisecf\n\x01\x04abcd\x10" + bytes(31),
             bytes(1 << 20),
         ],

@@ -176,7 +176,7 @@ def test_what_the_service_says_of_a_blob_is_one_error(server: KmsServer, code: s
         (Given(307, headers=(("Location", "http://127.0.0.1:1/"),), body=b""), None),
         (Given(0), None),
     ],
-    ids=lambda value: f"{value.status} {value.code or value.body}" if isinstance(value, Given) else "",
+    ids=lambda value: f"{value.status} {value.code or value.body!r}" if isinstance(value, Given) else "",
 )
 def test_a_service_in_trouble_is_unavailable(
     server: KmsServer, given: Given, retry_after: float | None

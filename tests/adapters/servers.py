@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ class Switch:
 
 
 @contextmanager
-def serve_asgi(app: Any) -> Iterator[str]:
+def serve_asgi(app: Any, ssl_context: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run an ASGI app under uvicorn; give its address."""
     started = threading.Event()
 
@@ -44,13 +45,15 @@ def serve_asgi(app: Any) -> Iterator[str]:
         app, host="127.0.0.1", port=0, log_level="critical", proxy_headers=False, ws="websockets-sansio",
         timeout_graceful_shutdown=2, lifespan="on", interface="asgi3",
     )  # fmt: skip
+    config.load()
+    config.ssl = ssl_context  # for this, uvicorn has ssl_context_factory from 0.47 on
     server = Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         assert started.wait(10)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if ssl_context else 'http'}://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         thread.join(10)
@@ -64,14 +67,14 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def serve_wsgi(app: Any) -> Iterator[str]:
+def serve_wsgi(app: Any, ssl_context: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run a WSGI app under werkzeug's threaded server; give its address."""
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet, ssl_context=ssl_context)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if ssl_context else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -100,7 +100,6 @@ class Authority:
         key: Any = None,
         self_signed: bool = False,
         client: bool = False,
-        digest: Any = None,
         password: bytes | None = None,
     ) -> Pair:
         self._counter += 1
@@ -118,7 +117,7 @@ class Authority:
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
             )
-            .sign(signer, digest or hashes.SHA256())
+            .sign(signer, hashes.SHA256())
         )
         pair = Pair(self.folder / f"{self._counter}.pem", self.folder / f"{self._counter}.key")
         pair.cert.write_bytes(certificate.public_bytes(Encoding.PEM))

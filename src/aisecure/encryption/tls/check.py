@@ -229,7 +229,11 @@ class _Check:
             self._not_checked.append(f"{version.label} ({len(suites)} suites): {_reason(err)}")
             return
         if answer.version is not None:
-            self._add(code, f"the server accepts {version.label} with {answer.suite}")
+            # A server that knows nothing newer answers with its own version.
+            self._add(
+                "tls.old_version" if answer.version < version else code,
+                f"the server accepts {answer.version.label} with {answer.suite}",
+            )
 
     # -- what it says over HTTP
 

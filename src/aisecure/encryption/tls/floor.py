@@ -52,7 +52,7 @@ class FlooredContext(ssl.SSLContext):
         self.set_ciphers(_TLS12_SUITES)
         self.options |= _OPTIONS
         self.verify_flags |= _VERIFY_FLAGS
-        self.hostname_checks_common_name = False  # RFC 9525 section 6.3: names stand in subjectAltName
+        self.hostname_checks_common_name = False  # RFC 9525: names stand in subjectAltName
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._sealed and self._weakens(name, value):

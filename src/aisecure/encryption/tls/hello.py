@@ -77,7 +77,7 @@ class Answer(NamedTuple):
         suite: The suite that it chose, by its name, or its number where it was not offered.
     """
 
-    version: int | None
+    version: Version | None
     suite: str = ""
 
 
@@ -153,5 +153,5 @@ def _server_hello(body: bytes) -> Answer:
     chosen = body[35 + session : 37 + session]
     if len(body) < 38 + session:
         raise ValueError("no ServerHello")
-    suite = int.from_bytes(chosen)
-    return Answer(int.from_bytes(body[:2]), ALL_SUITES.get(suite, f"0x{suite:04X}"))
+    version, suite = int.from_bytes(body[:2]), int.from_bytes(chosen)
+    return Answer(Version(version), ALL_SUITES.get(suite, f"0x{suite:04X}"))

@@ -19,7 +19,7 @@ except ImportError as err:
         code="config.extra",
     ) from err
 
-__all__ = ["TURN", "Token"]
+__all__ = ["TURN", "Token", "check_text"]
 
 #: Held for every call into any module: python-pkcs11 initialises modules with no arguments, which says to them
 #: that one thread calls at a time (PKCS#11 3.1 section 5.4), and it gives the interpreter's own lock away.
@@ -36,9 +36,11 @@ class Token:
 
     def __init__(self, module: str | os.PathLike[str], label: str, pin: str | Callable[[], str]) -> None:
         self.module = os.fspath(module)
-        if not isinstance(label, str) or not isinstance(self.module, str):
-            raise TypeError("module and token_label are texts")
-        if not isinstance(pin, str) and not callable(pin):
+        check_text("module", self.module)
+        check_text("token_label", label)
+        if isinstance(pin, str):
+            check_text("pin", pin)
+        elif not callable(pin):
             raise TypeError(f"a PIN is a text, or a callable that returns it, not {type(pin).__name__}")
         self.label = label
         self._pin = pin
@@ -54,7 +56,11 @@ class Token:
         if self._pin_refused:
             raise pkcs11.PinIncorrect  # without asking: a token locks after a few wrong ones
         token = _load(self.module).get_token(token_label=self.label)
-        pin = self._pin if isinstance(self._pin, str) else self._pin()
+        if isinstance(self._pin, str):
+            pin = self._pin
+        else:
+            pin = self._pin()
+            check_text("pin", pin)
         try:
             return token.open(rw=writable, user_pin=pin)
         except pkcs11.UserAlreadyLoggedIn:
@@ -65,6 +71,18 @@ class Token:
 
     def __repr__(self) -> str:
         return f"Token({self.module!r}, {self.label!r})"
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise TypeError or ValueError for what is no text that a C library can be given; the text is not shown."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a text, not {type(value).__name__}")
+    try:
+        plain = b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        plain = False
+    if not plain or not value:
+        raise ValueError(f"{name} is not empty, and has no NUL and no lone surrogate")
 
 
 def _load(path: str) -> Any:

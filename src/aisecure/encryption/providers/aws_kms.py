@@ -64,7 +64,6 @@ _UNUSABLE: tuple[type[Exception], ...] = (
     aws.ParamValidationError,
     aws.UnknownEndpointError,
     aws.UnauthorizedSSOTokenError,
-    ValueError,  # an endpoint that is no address
 )
 
 
@@ -116,8 +115,10 @@ class AwsKms:
             raise TypeError(f"client is a kms client of boto3, not {type(client).__name__}")
         if client is not None and (region is not None or endpoint_url is not None):
             raise ValueError("region and endpoint_url belong to the client: give them, or a client")
-        if not (connect_timeout > 0 and read_timeout > 0 and attempts >= 1):
-            raise ValueError("timeouts are seconds above 0, and there is one attempt at least")
+        if not (0 < connect_timeout <= 3600 and 0 < read_timeout <= 3600):
+            raise ValueError("timeouts are seconds above 0 and at most an hour")
+        if type(attempts) is not int or not 0 < attempts <= 100:
+            raise ValueError("attempts is a whole number from 1 to 100")
         self._key_id = key_id
         config = Config(
             connect_timeout=connect_timeout,
@@ -126,10 +127,14 @@ class AwsKms:
         )
 
         def make() -> Any:
-            # A session of its own: boto3's default one is not made safely by several threads at once.
-            return boto3.session.Session().client(
-                "kms", region_name=region, endpoint_url=endpoint_url, config=config
-            )
+            try:
+                # A session of its own: boto3's default one is not made safely by several threads at once.
+                return boto3.session.Session().client(
+                    "kms", region_name=region, endpoint_url=endpoint_url, config=config
+                )
+            except ValueError:
+                pass
+            raise self._refusal("endpoint_url is no address", "write https://host")
 
         self._client = PerProcess(make if client is None else _inherited(client))
         self._ask(lambda _: None)  # a client that cannot be made is told at start-up
@@ -170,7 +175,9 @@ class AwsKms:
             error = self._judge(err)
         except _UNUSABLE as err:
             error = self._refusal(type(err).__name__, "check credentials, region, endpoint and certificate")
-        except (aws.BotoCoreError, aws.HTTPClientError, OSError) as err:
+        except AISecureError:
+            raise
+        except Exception as err:  # noqa: BLE001  (botocore's parsers raise anything at answers of no known form)
             error = self._silence(type(err).__name__)
         # Outside the handler: botocore's errors carry requests and answers along.
         raise error

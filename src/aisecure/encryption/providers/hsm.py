@@ -19,7 +19,7 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import quote
 
 from aisecure.encryption.providers._bound import bind, unbind
-from aisecure.encryption.providers._hsm_token import TURN, Token
+from aisecure.encryption.providers._hsm_token import TURN, Token, check_text
 from aisecure.encryption.providers._limits import check_unwrap, check_wrap
 from aisecure.encryption.providers._per_process import PerProcess
 from aisecure.errors import AISecureError, DecryptionError, Misconfigured, Unavailable
@@ -108,8 +108,7 @@ class Pkcs11:
     ) -> None:
         if mechanism not in {None, *_USES}:
             raise ValueError(f"mechanism is one of {', '.join(_USES)}, or None")
-        if not isinstance(key_label, str):
-            raise TypeError(f"key_label is a text, not {type(key_label).__name__}")
+        check_text("key_label", key_label)
         self._token = Token(module, token_label, pin)
         self._key_label = key_label
         self._form = mechanism
@@ -134,6 +133,7 @@ class Pkcs11:
         """
         if mechanism not in _USES:
             raise ValueError(f"mechanism is one of {', '.join(_USES)}")
+        check_text("key_label", key_label)
         token = Token(module, token_label, pin)
         fault: Exception | None = None
         taken = False

@@ -172,6 +172,10 @@ def test_what_the_service_says_of_a_blob_is_one_error(server: KmsServer, code: s
         (Given(200, body=b"not JSON"), None),
         (Given(200, body=b"{}"), None),
         (Given(200, body=b'{"CiphertextBlob": "%%%"}'), None),
+        (Given(200, body=b'{"CiphertextBlob": "A"}'), None),
+        (Given(200, body=b'{"CiphertextBlob": 7}'), None),
+        (Given(200, body=b"[]"), None),
+        (Given(400, body=b'{"__type": 7, "message": []}'), None),
         (Given(200, body=b'{"CiphertextBlob": ""}'), None),
         (Given(307, headers=(("Location", "http://127.0.0.1:1/"),), body=b""), None),
         (Given(0), None),
@@ -230,7 +234,7 @@ def test_no_credentials_are_a_matter_of_set_up(server: KmsServer, monkeypatch: p
     "settings", [{"region": "eu central 1"}, {"region": None}, {"endpoint_url": "nonsense"}]
 )
 def test_settings_that_make_no_client_are_told_at_start_up(server: KmsServer, settings) -> None:
-    with pytest.raises(Misconfigured, match="check credentials, region, endpoint"):
+    with pytest.raises(Misconfigured, match=r"check credentials, region, endpoint|write https://host"):
         AwsKms("key", **{"region": REGION, "endpoint_url": server.url, **settings})
 
 
@@ -244,6 +248,9 @@ def test_settings_that_make_no_client_are_told_at_start_up(server: KmsServer, se
         ("schlüssel", {}, ValueError),
         ("key", {"read_timeout": 0}, ValueError),
         ("key", {"attempts": 0}, ValueError),
+        ("key", {"attempts": 1.5}, ValueError),
+        ("key", {"connect_timeout": float("inf")}, ValueError),
+        ("key", {"read_timeout": float("nan")}, ValueError),
         ("key", {"client": object()}, TypeError),
     ],
 )

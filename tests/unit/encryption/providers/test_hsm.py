@@ -165,11 +165,20 @@ def test_what_is_wrong_with_the_set_up_is_told_at_once(
         ({"pin": b"1234"}, TypeError),
         ({"module": None}, TypeError),
         ({"mechanism": "AES_ECB"}, ValueError),
+        ({"key_label": ""}, ValueError),
+        ({"key_label": "a\0b"}, ValueError),
+        ({"token_label": "\ud800"}, ValueError),
+        ({"module": f"{MODULE}\0.so"}, ValueError),
+        ({"pin": f"{PIN}\ud800"}, ValueError),
+        ({"pin": lambda: f"{PIN}\ud800"}, ValueError),
+        ({"pin": lambda: None}, TypeError),
     ],
 )
 def test_mistakes_in_calling_are_told(hsm: Path, changed, error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         Pkcs11(**{"module": MODULE, "token_label": TOKEN, "pin": PIN, "key_label": "gcm", **changed})
+    assert PIN not in repr(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_a_session_that_was_ended_is_opened_anew(gcm: Pkcs11) -> None:

@@ -27,13 +27,16 @@ from aisecure.encryption import (
     EncryptingStream,
     FieldCipher,
     Keyring,
+    SubjectKeys,
     decrypt_file,
     encrypt_file,
     inspect_file,
     open_encrypted,
     reencrypt_file,
 )
+from aisecure.encryption.providers.ring import RingProvider
 from aisecure.errors import DecryptionError, Misconfigured, Unavailable
+from aisecure.storage import Storage
 
 RING = Keyring.generate()
 CONTEXT = ("backups", "db", 1)
@@ -572,6 +575,23 @@ class TestFileObjects:
     def test_a_path_that_cannot_be_read_is_named(self, folder, path):
         with pytest.raises(Misconfigured):
             open_encrypted(path, "rb", RING)
+
+
+class TestErasure:
+    def test_the_files_of_an_erased_person_do_not_open_and_those_of_others_do(self, plain):
+        subjects = SubjectKeys(Storage(":memory:"), RingProvider(FieldCipher(RING)))
+        ada, bob = subjects.cipher("ada"), subjects.cipher("bob")
+        for name, cipher in (("ada.enc", ada), ("bob.enc", bob)):
+            encrypt_file(plain, name, cipher, context=CONTEXT)
+            assert len(inspect_file(name).key_id) == 32
+            assert read(name, cipher) == plain.read_bytes()
+        with pytest.raises(DecryptionError):
+            read("ada.enc", bob)
+        subjects.erase("ada", request_id="r-1")
+        for name, keys in (("ada.enc", ada), ("ada.enc", subjects.cipher("ada")), ("ada.enc", RING)):
+            with pytest.raises(DecryptionError):
+                read(name, keys)
+        assert read("bob.enc", bob) == plain.read_bytes()
 
 
 class TestInspection:

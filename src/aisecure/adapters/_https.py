@@ -13,7 +13,7 @@ from aisecure.errors import AISecureError, Denied, Misconfigured, Unavailable
 from aisecure.events import Result, SecurityEvent
 from aisecure.ports import EventSink
 
-__all__ = ["Hsts", "HttpsOptions", "HttpsRule", "Ruling"]
+__all__ = ["READ_HEADERS", "Hsts", "HttpsOptions", "HttpsRule", "Ruling"]
 
 _SECURE = frozenset({"https", "wss"})
 #: What may stand in a path and a query, RFC 3986 section 3.3 and 3.4; everything else is percent-encoded.
@@ -29,6 +29,11 @@ _FORWARDED = re.compile(rf"(?:{_PAIR}[,;])*{_PAIR}")
 _PROTO = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s",;=]+)')
 _MAX_HEADER = 4096
 _MAX_PATH_CHARS = 512
+
+#: Headers that hold a credential, the worst to lose first.
+_CREDENTIALS = ("authorization", "x-api-key", "proxy-authorization", "cookie")
+#: All that a ruling looks at.
+READ_HEADERS = (*_CREDENTIALS, "forwarded", "host", "x-forwarded-for", "x-forwarded-proto", "x-request-id")
 
 #: Two years: what hstspreload.org recommends, and Mozilla's server side TLS guidelines configure.
 TWO_YEARS = 63_072_000
@@ -95,7 +100,7 @@ class Ruling(NamedTuple):
         secure: It came over HTTPS.
         location: Where to redirect it.
         refusal: Why it is refused.
-        request_id: For the answer.
+        request_id: For the answer to what is refused.
     """
 
     scheme: str
@@ -165,12 +170,12 @@ class HttpsRule:
             query: The query as it was sent, without the question mark.
             headers: Returns every value of a header, by its lower-case name.
         """
-        identifier = request_id(headers("x-request-id"))
         scheme = self._scheme(scheme, peer, headers)
         if scheme in _SECURE:
-            return Ruling(scheme, secure=True, request_id=identifier)
+            return Ruling(scheme, secure=True)
         if path in self._exempt:
-            return Ruling(scheme, secure=False, request_id=identifier)
+            return Ruling(scheme, secure=False)
+        identifier = request_id(headers("x-request-id"))
         credential = next((name for name in _CREDENTIALS if headers(name)), "")
         location = ""
         # A client that was redirected would go on sending its key in clear with every request, and nobody would notice.
@@ -250,7 +255,3 @@ class HttpsRule:
                     f"The event could not be recorded ({type(err).__name__}).", code="unavailable.events"
                 )
         return failed
-
-
-#: Headers that hold a credential, the worst to lose first.
-_CREDENTIALS = ("authorization", "x-api-key", "proxy-authorization", "cookie")

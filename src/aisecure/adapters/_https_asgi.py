@@ -8,13 +8,15 @@ from typing import Any
 from aisecure.adapters._answer import Answer, Message, Receive, Send, header
 from aisecure.adapters._guarded_http import App
 from aisecure.adapters._guarded_ws import refuse_handshake
-from aisecure.adapters._https import Hsts, HttpsRule, Ruling
+from aisecure.adapters._https import READ_HEADERS, Hsts, HttpsRule, Ruling
 from aisecure.adapters._origin import below_mount
 from aisecure.ports import EventSink
 
 __all__ = ["HttpsOnly"]
 
 Scope = MutableMapping[str, Any]
+
+_WANTED = {name.encode(): name for name in READ_HEADERS}
 
 
 class HttpsOnly:
@@ -81,8 +83,10 @@ class HttpsOnly:
 
     def _judge(self, scope: Scope) -> Ruling:
         headers: dict[str, list[str]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        for raw, value in scope["headers"]:
+            name = _WANTED.get(raw.lower())
+            if name is not None:
+                headers.setdefault(name, []).append(value.decode("latin-1"))
         client = scope.get("client")
         websocket = scope["type"] == "websocket"
         return self._rule.judge(
@@ -103,8 +107,11 @@ class HttpsOnly:
         line = (b"strict-transport-security", hsts.header.encode())
 
         def sending(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start" and not header(message.get("headers", ()), line[0]):
-                message = {**message, "headers": [*message.get("headers", ()), line]}
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if not header(headers, line[0]):
+                    headers.append(line)
+                message = {**message, "headers": headers}
             return send(message)
 
         return sending

@@ -76,7 +76,10 @@ class TestFloor:
             server_context(good.cert, good.key, minimum=minimum)
 
     def test_1_2_is_limited_to_ephemeral_keys_and_authenticated_ciphers(self, good):
-        for context in (client_context(minimum="1.2"), server_context(good.cert, good.key, minimum="1.2")):
+        for context in (
+            client_context(ca=good.cert, minimum="1.2"),
+            server_context(good.cert, good.key, minimum="1.2"),
+        ):
             old = [suite["name"] for suite in context.get_ciphers() if suite["protocol"] != "TLSv1.3"]
             assert len(old) == 6
             assert all(re.fullmatch(r"ECDHE-(ECDSA|RSA)-(AES\d+-GCM|CHACHA20)-.*", name) for name in old)
@@ -103,20 +106,20 @@ class TestFloor:
             ("_sealed", False),
         ],
     )
-    def test_a_context_refuses_to_be_weakened(self, name, value):
-        context = client_context()
+    def test_a_context_refuses_to_be_weakened(self, ca, name, value):
+        context = client_context(ca=ca.file)
         before = getattr(context, name)
         with pytest.raises(Misconfigured, match=name) as caught:
             setattr(context, name, value)
         assert caught.value.code == "config.tls"
         assert getattr(context, name) == before
 
-    def test_suites_cannot_be_replaced(self):
+    def test_suites_cannot_be_replaced(self, ca):
         with pytest.raises(Misconfigured, match="set_ciphers"):
-            client_context().set_ciphers("ALL:@SECLEVEL=0")
+            client_context(ca=ca.file).set_ciphers("ALL:@SECLEVEL=0")
 
-    def test_what_strengthens_or_changes_nothing_is_taken(self):
-        context = client_context(minimum="1.2")
+    def test_what_strengthens_or_changes_nothing_is_taken(self, ca):
+        context = client_context(ca=ca.file, minimum="1.2")
         context.check_hostname = True
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -138,9 +141,9 @@ class TestFloor:
         assert [c["subject"][0][0][1] for c in context.get_ca_certs()] == ["Test CA"]
         client_context().load_verify_locations(ca.file)  # the system's own may be added to
 
-    def test_no_session_key_is_written_for_the_environment(self, tmp_path, monkeypatch):
+    def test_no_session_key_is_written_for_the_environment(self, ca, tmp_path, monkeypatch):
         monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
-        assert client_context().keylog_filename is None
+        assert client_context(ca=ca.file).keylog_filename is None
 
     def test_the_floor_wins_over_opensslconf(self, tmp_path, good):
         config = tmp_path / "openssl.cnf"

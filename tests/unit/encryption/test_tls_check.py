@@ -208,6 +208,10 @@ class TestTls:
         assert not report.ok
         assert report.certificate is None
 
+    def test_a_name_that_cannot_be_looked_up_is_unreachable(self, ca):
+        for name in ("x" * 64 + ".example", "nobody.invalid"):
+            assert codes(check_tls(name, policy=TlsPolicy(ca=ca.file))) == {"tls.unreachable"}
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
     def test_addresses_are_verified_like_names(self, ca, good, host):
         with listening(

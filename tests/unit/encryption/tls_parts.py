@@ -158,6 +158,8 @@ def listening(serve: Callable[[socket.socket], None], host: str = "127.0.0.1") -
 
         def run(connection: socket.socket) -> None:
             with connection, contextlib.suppress(OSError):
+                # Or each answer waits 40 ms for an acknowledgement that the other end puts off.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 serve(connection)
 
         acceptor = threading.Thread(target=accept)

@@ -145,7 +145,7 @@ class _Check:
         context = client_context(ca=self._policy.ca, minimum="1.2")
         try:
             connection = self._open(self._port)
-        except OSError as err:
+        except (OSError, ValueError) as err:  # ValueError: a label that is too long for the resolver
             self._add("tls.unreachable", f"no connection to port {self._port}: {_reason(err)}")
             return None
         with connection:

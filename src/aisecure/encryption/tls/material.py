@@ -215,12 +215,16 @@ def checked_pins(pins: Iterable[str]) -> frozenset[str]:
 def _read(path: Path, purpose: str) -> bytes:
     try:
         # O_NONBLOCK: a FIFO in the file's place must not hang the program.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise Misconfigured(
                     f"{path}: is no ordinary file; name the file of {purpose}", code="config.tls"
                 )
-            data = file.read(MAX_CERTIFICATE_BYTES + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_CERTIFICATE_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as err:
         raise Misconfigured(
             f"{path}: {err.strerror or type(err).__name__}; name the file of {purpose}", code="config.tls"

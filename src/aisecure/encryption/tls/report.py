@@ -83,7 +83,8 @@ class TlsPolicy:
         warn_days: Fewer days than these before it expires are told. Certificates of 90 days are renewed when 30 are left, so
             three weeks mean that renewal failed.
         hsts_seconds: Smallest ``max-age`` of an ``https://`` URL: six months, as Mozilla's HTTP Observatory asks. None does not look.
-        timeout_seconds: For each connection, from its beginning to its end. There are up to eight.
+        timeout_seconds: For each connection, from its beginning to its end. There are up to eight. Looking a name up is the resolver's affair, with
+            a limit of its own.
 
     Raises:
         Misconfigured: A pin or a number cannot be used.

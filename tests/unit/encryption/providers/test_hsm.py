@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.encryption.providers.contract import KEY, PLACE, Contract, flips, in_child, is_refused
 
 pkcs11 = pytest.importorskip("pkcs11")
 
 from aisecure.encryption.providers import Pkcs11  # noqa: E402
 from aisecure.encryption.providers._hsm_token import TURN  # noqa: E402
+from aisecure.encryption.providers.hsm import _judge, _pad, _unpad  # noqa: E402
 from aisecure.errors import Misconfigured, Unavailable  # noqa: E402
 
 pytestmark = pytest.mark.services("softhsm2-util")
@@ -90,6 +93,18 @@ def test_no_bit_of_a_wrapped_key_can_be_changed(hsm: Path, label: str) -> None:
     provider = Pkcs11(MODULE, TOKEN, PIN, label)
     for changed in flips(provider.wrap(KEY, associated_data=PLACE)):
         is_refused(provider, changed, PLACE)
+
+
+@given(bound=st.binary(min_size=1, max_size=300))
+def test_padding_for_key_wrap_is_in_eights_and_comes_off_again(bound: bytes) -> None:
+    padded = _pad(bound)
+    assert len(padded) % 8 == 0
+    assert _unpad(padded) == bound
+
+
+@given(junk=st.binary(max_size=100))
+def test_padding_of_somebody_else_gives_nothing_that_was_not_there(junk: bytes) -> None:
+    assert _unpad(junk) in junk
 
 
 def test_each_mechanism_says_so_in_what_it_wraps(hsm: Path) -> None:
@@ -293,6 +308,4 @@ def test_a_broken_token_is_not_taken_for_a_damaged_key(copied: Path) -> None:
     ],
 )
 def test_what_softhsm_cannot_be_made_to_say_is_judged(fault: type[Exception], kind: type[Exception]) -> None:
-    from aisecure.encryption.providers.hsm import _judge
-
     assert type(_judge(fault(), "token", "key")) is kind

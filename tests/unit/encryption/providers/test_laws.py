@@ -53,20 +53,6 @@ def test_a_bound_key_comes_loose_in_its_own_place_alone(key: bytes, place: bytes
         unbind(bind(key, place), other)
 
 
-@given(bound=st.binary(min_size=1, max_size=300))
-def test_padding_for_key_wrap_is_in_eights_and_comes_off_again(bound: bytes) -> None:
-    hsm = pytest.importorskip("aisecure.encryption.providers.hsm")
-    padded = hsm._pad(bound)
-    assert len(padded) % 8 == 0
-    assert hsm._unpad(padded) == bound
-
-
-@given(junk=st.binary(max_size=100))
-def test_padding_of_somebody_else_is_no_accident(junk: bytes) -> None:
-    hsm = pytest.importorskip("aisecure.encryption.providers.hsm")
-    assert len(hsm._unpad(junk)) <= len(junk)
-
-
 def test_what_could_not_be_made_is_tried_again() -> None:
     attempts = iter([OSError(), "made"])
 

@@ -40,7 +40,9 @@ class TestScrypt(Contract):
         return Passphrase(WORDS.upper(), kdf=LIGHT_SCRYPT)
 
 
-@pytest.mark.parametrize(("kdf", "preset"), [("argon2id", ARGON2ID), ("scrypt", SCRYPT)])
+@pytest.mark.parametrize(
+    ("kdf", "preset"), [("argon2id", ARGON2ID), pytest.param("scrypt", SCRYPT, marks=pytest.mark.proof)]
+)
 def test_a_preset_by_name_is_stored_with_the_key_and_opens_elsewhere(kdf: str, preset) -> None:
     wrapped = Passphrase(WORDS, kdf=kdf).wrap(KEY, associated_data=PLACE)
     assert struct.unpack_from(">BIII", wrapped, 1) == (preset.function, *preset.numbers())

@@ -41,7 +41,7 @@ from aisecure.ports import EventSink
 from aisecure.principal import Principal
 from aisecure.shield import Shield
 
-__all__ = ["AISecure", "Hsts", "HttpsOnly", "current_principal"]
+__all__ = ["AISecure", "HttpsOnly", "current_principal"]
 
 
 def _principal() -> Principal:
@@ -158,7 +158,7 @@ class HttpsOnly:
         hosts: Names that a request may be redirected to, with a port or without; without them nothing is redirected.
         trusted_proxies: Addresses and networks whose ``X-Forwarded-Proto`` and ``Forwarded`` count. Use it instead of
             werkzeug's ``ProxyFix``, not beside it.
-        hsts: Sent with every response over HTTPS that has none of its own; None sends nothing.
+        hsts: An `aisecure.adapters.asgi.Hsts`, sent with every response over HTTPS that has none of its own; None sends nothing.
         exempt: Paths that may be asked for in clear, such as a load balancer's health check.
         sinks: Where events go, such as ``shield.sinks``.
 

@@ -366,20 +366,22 @@ class Storage:
                 raise _unavailable(err) from err
             raise
 
-    def truncate_wal(self, *, wait_seconds: float = BUSY_TIMEOUT_SECONDS) -> None:
+    def truncate_wal(self, *, wait_seconds: float | None = None) -> None:
         """Fold the write-ahead log into the database and empty it, so that what rows were before is nowhere in it.
 
         Args:
-            wait_seconds: How long to wait for readers and writers that still need the log.
+            wait_seconds: How long to wait for readers and writers that still need the log; as for every write when None.
 
         Raises:
             Unavailable: One of them still does, or the disk is full or failed; try again.
         """
-        self.query(f"PRAGMA busy_timeout={int(wait_seconds * 1000)}")
+        ordinary = self.query("PRAGMA busy_timeout")[0][0]
+        patience = ordinary if wait_seconds is None else int(wait_seconds * 1000)
+        self.query(f"PRAGMA busy_timeout={patience}")
         try:
             rows = self.query("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
-            self.query(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
+            self.query(f"PRAGMA busy_timeout={ordinary}")
         if rows and rows[0][0]:
             raise Unavailable(
                 "the database is busy; the write-ahead log was not truncated", code="unavailable.storage"

@@ -308,6 +308,17 @@ class TestWriteAheadLog:
         impatient.truncate_wal()
         impatient.close()
 
+    def test_its_patience_is_its_own(self, storage):
+        before = storage.query("PRAGMA busy_timeout")
+        reader = sqlite3.connect(storage.path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM notes").fetchall()
+        storage.execute("INSERT INTO notes VALUES (1, 'x')")
+        with pytest.raises(Unavailable, match="not truncated"):
+            storage.truncate_wal(wait_seconds=0)
+        assert storage.query("PRAGMA busy_timeout") == before
+        reader.close()
+
 
 class TestPrivateFiles:
     def test_a_new_file_is_for_its_owner_alone_whatever_the_umask(self, tmp_path):

@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from aisecure.encryption.cipher import FieldCipher, key_id_of
@@ -22,9 +21,10 @@ __all__ = ["OpenKeys", "SubjectCipher"]
 
 
 class _Opened(NamedTuple):
-    """A key in memory."""
+    """A key in memory; the pseudonym is None where it was found by a token."""
 
     tenant: str
+    pseudonym: bytes | None
     key_id: bytes
     cipher: FieldCipher
     until: float
@@ -60,6 +60,8 @@ class OpenKeys:
         self._cached_keys = cached_keys
         self._lock = threading.Lock()
         self._opened: OrderedDict[bytes, _Opened] = OrderedDict()
+        # Which of them is whose, by pseudonym: an application makes a cipher for each request.
+        self._ids: dict[bytes, bytes] = {}
         self._seen = erasures.newest()
         self._fresh_until = -math.inf
         # Opens nothing: where a subject has no key, a token is judged as by any other cipher.
@@ -79,24 +81,31 @@ class OpenKeys:
         with self._lock:  # a thread that just now asks must not overwrite it
             self._fresh_until = -math.inf
 
+    def forget(self, key_id: bytes) -> None:
+        """Drop a key that was erased here, and ask what else is before anything is done."""
+        with self._lock:
+            self._drop(key_id)
+            self._fresh_until = -math.inf
+
     def sealing(self, cipher: SubjectCipher) -> FieldCipher:
         """Return what encrypts for a subject now; its key is made when there is none.
 
         Raises:
             Unavailable, Misconfigured, DecryptionError: As for `SubjectRows.find`.
         """
-        return self._find(cipher) or self._make(cipher)
+        return self._held(cipher.key_id) or self._find(cipher) or self._make(cipher)
 
     def opening(self, cipher: SubjectCipher) -> FieldCipher:
         """Return what decrypts for a subject now; errors as for `sealing`."""
-        return self._find(cipher) or self._nobody
+        return self._held(cipher.key_id) or self._find(cipher) or self._nobody
 
     def of_token(self, token: str | bytes, tenant: str) -> FieldCipher:
         """Return what decrypts a token, if its key is of the tenant; errors as for `sealing`."""
         key_id = key_id_of(token)
-        opened = self._held(key_id)
-        if opened is None or opened.tenant != tenant:
-            opened = self._open(tenant, lambda: self._rows.find_id(tenant, key_id))
+        held = self._held(key_id, tenant)
+        if held is not None:
+            return held
+        opened = self._open(tenant, None, lambda: self._rows.find_id(tenant, key_id))
         return self._nobody if opened is None else opened.cipher
 
     def recognises(self, token: str | bytes) -> bool:
@@ -108,35 +117,39 @@ class OpenKeys:
         return len(key_id) == KEY_ID_BYTES and (self._rows.knows(key_id) or self._erasures.has(key_id))
 
     def _find(self, cipher: SubjectCipher) -> FieldCipher | None:
-        opened = self._held(cipher.key_id)
+        pseudonym = self._rows.pseudonym(cipher.tenant, cipher.subject)
+        held = self._held(self._ids.get(pseudonym, b""))
+        if held is not None:
+            cipher.key_id = held.keyring.primary_key.id
+            return held
+        opened = self._open(cipher.tenant, pseudonym, lambda: self._rows.find(cipher.tenant, pseudonym))
         if opened is None:
-            pseudonym = self._rows.pseudonym(cipher.tenant, cipher.subject)
-            opened = self._open(cipher.tenant, lambda: self._rows.find(cipher.tenant, pseudonym))
-            if opened is None:
-                return None
-            cipher.key_id = opened.key_id
+            return None
+        cipher.key_id = opened.key_id
         return opened.cipher
 
     def _make(self, cipher: SubjectCipher) -> FieldCipher:
         pseudonym = self._rows.pseudonym(cipher.tenant, cipher.subject)
-        opened = self._open(cipher.tenant, lambda: self._rows.make(cipher.tenant, pseudonym))
+        opened = self._open(cipher.tenant, pseudonym, lambda: self._rows.make(cipher.tenant, pseudonym))
         assert opened is not None  # noqa: S101  (for the type: make always gives a key)
         cipher.key_id = opened.key_id
         return opened.cipher
 
-    def _held(self, key_id: bytes) -> _Opened | None:
+    def _held(self, key_id: bytes, tenant: str | None = None) -> FieldCipher | None:
         """Return a key from memory, after the check that every use makes."""
         now = self._monotonic()
         if now >= self._fresh_until:
             self._poll()
         opened = self._opened.get(key_id)
-        if opened is None or now >= opened.until:
+        if opened is None or now >= opened.until or (tenant is not None and opened.tenant != tenant):
             return None
-        with suppress(KeyError):  # another thread dropped it meanwhile
+        try:  # noqa: SIM105  (suppress costs more than all of this check)
             self._opened.move_to_end(key_id)
-        return opened
+        except KeyError:  # another thread dropped it meanwhile
+            pass
+        return opened.cipher
 
-    def _open(self, tenant: str, find: Callable[[], Key | None]) -> _Opened | None:
+    def _open(self, tenant: str, pseudonym: bytes | None, find: Callable[[], Key | None]) -> _Opened | None:
         while True:
             seen, start = self._seen, self._monotonic()
             key = find()
@@ -144,14 +157,16 @@ class OpenKeys:
                 return None
             if self._monotonic() >= self._fresh_until:  # the provider may have taken its time
                 self._poll()
-            opened = _Opened(tenant, key.id, _cipher(key), start + self._cache_seconds)
+            opened = _Opened(tenant, pseudonym, key.id, _cipher(key), start + self._cache_seconds)
             with self._lock:
                 # An erasure that was seen meanwhile may be that of this key, and has found nothing to drop.
                 if seen == self._seen:
+                    self._drop(key.id)
                     self._opened[key.id] = opened
-                    self._opened.move_to_end(key.id)
+                    if pseudonym is not None:
+                        self._ids[pseudonym] = key.id
                     while len(self._opened) > self._cached_keys:
-                        self._opened.popitem(last=False)
+                        self._drop(next(iter(self._opened)))
                     return opened
 
     def _poll(self) -> None:
@@ -167,11 +182,17 @@ class OpenKeys:
             newest = self._erasures.newest()
             erased = self._erasures.since(self._seen) if newest > self._seen else ()
             for key_id in erased:
-                self._opened.pop(key_id, None)
+                self._drop(key_id)
             if newest < self._seen:  # a backup was put in the database's place
                 self._opened.clear()
+                self._ids.clear()
             self._seen = newest
             self._fresh_until = now + self._poll_seconds
+
+    def _drop(self, key_id: bytes) -> None:
+        opened = self._opened.pop(key_id, None)
+        if opened is not None and opened.pseudonym is not None:
+            self._ids.pop(opened.pseudonym, None)
 
     def after_fork(self) -> None:
         """Forget the lock, which a thread that is not here may have held."""

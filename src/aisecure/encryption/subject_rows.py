@@ -123,6 +123,8 @@ class SubjectRows:
     def make(self, tenant: str, pseudonym: bytes) -> Key:
         """Return the key of a subject, made now unless another process was first; errors as for `find`."""
         key_id, secret = self._random(KEY_ID_BYTES), self._random(KEY_BYTES)
+        # Asked before it wraps, here and below: a provider that rotates in between makes a row look older than it is,
+        # which costs a rewrapping. The other way round, rewrapping would pass over it, and its key be destroyed.
         provider = self._provider.key_id
         wrapped = self._provider.wrap(secret, associated_data=_bound(tenant, pseudonym, key_id))
         created = float(int(self._clock.time()))
@@ -226,10 +228,10 @@ class SubjectRows:
     def _open_index(self) -> bytes:
         rows = self._storage.query("SELECT provider, wrapped FROM subjects_index")
         if not rows:
+            present = self._provider.key_id
             fresh = self._provider.wrap(self._random(KEY_BYTES), associated_data=_INDEX)
             self._storage.execute(
-                "INSERT INTO subjects_index VALUES (1, ?, ?) ON CONFLICT (id) DO NOTHING",
-                (self._provider.key_id, fresh),
+                "INSERT INTO subjects_index VALUES (1, ?, ?) ON CONFLICT (id) DO NOTHING", (present, fresh)
             )
             # Read, since another process may have been first.
             rows = self._storage.query("SELECT provider, wrapped FROM subjects_index")

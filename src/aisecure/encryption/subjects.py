@@ -217,7 +217,7 @@ class SubjectKeys:
             request_id=request_id,
             actor="" if actor == subject else actor,
         )
-        self._open.expire()
+        self._open.forget(bytes.fromhex(receipt.detail.get("key_id", "")))
         self.resume()
         if receipt.detail["keys"] == 0:
             self._events.record(receipt)
@@ -283,8 +283,9 @@ class SubjectKeys:
             Unavailable, Misconfigured: Database or provider cannot be reached.
         """
         done = self._rows.rewrap(source=source, everything=everything, progress=progress)
+        # Also when nothing was left to do: a run that was killed may have come as far as here.
+        self._erasures.scrub()
         if done:
-            self._erasures.scrub()
             self._events.record(
                 SecurityEvent("subject.rewrapped", time=self._clock.time(), detail={"keys": done})
             )

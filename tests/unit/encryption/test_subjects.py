@@ -696,7 +696,23 @@ def test_keys_in_memory_are_bounded_and_the_ones_in_use_stay(storage: Storage, r
         busy.encrypt("again")
         assert provider.unwrapped == before
         assert len(subjects._open._opened) <= 3
+        assert len(subjects._open._ids) <= 3
     assert [subjects.decrypt(token) for token in tokens] == [str(number) for number in range(9)]
+
+
+def test_a_cipher_made_for_every_request_finds_the_key_in_memory(
+    storage: Storage, ring: RingProvider
+) -> None:
+    provider = Switch(ring)
+    subjects = SubjectKeys(storage, provider)
+    token = subjects.cipher(ADA).encrypt("well")
+    before = provider.unwrapped
+    assert subjects.cipher(ADA).decrypt(subjects.cipher(ADA).encrypt("again")) == "again"
+    assert subjects.cipher(ADA).decrypt(token) == "well"
+    assert provider.unwrapped == before
+    subjects.erase(ADA)
+    assert subjects._open._ids == {}
+    assert key_id_of(subjects.cipher(ADA).encrypt("new")) != key_id_of(token)
 
 
 def test_an_erasure_seen_while_a_key_was_being_unwrapped_is_not_missed(
@@ -985,28 +1001,30 @@ FULL = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("room", [0, 4096, 12_000, 20_000, 40_000])
-def test_a_full_disk_erases_nothing_or_leaves_it_pending(tmp_path: Path, room: int) -> None:
-    keys = KeyFile(tmp_path / "fields.json")
-    keys.open()
-    storage, ring = Storage(tmp_path / "aisecure.db"), RingProvider(FieldCipher(keys))
-    before = SubjectKeys(storage, ring)
-    token = before.cipher(ADA).encrypt("well")
-    [wrapped] = wrapped_keys(storage)
-    storage.truncate_wal()
-    said = subprocess.run([sys.executable, "-c", FULL, str(tmp_path), str(room)], capture_output=True, text=True, check=True)  # fmt: skip
-    assert said.stderr == ""
-    code = said.stdout.strip()
-    assert code in {"unavailable.storage", "unavailable.erasure"}
-    events = CapturedEvents()
-    after = SubjectKeys(storage, ring, events=events)
-    if code == "unavailable.storage":
-        assert after.decrypt(token) == "well"
-        assert events.types == []
-    else:
-        assert after.is_erased(token)
-        assert events.types == ["subject.erased"]
-        assert wrapped not in on_disk(storage)
+def test_a_full_disk_erases_nothing_or_leaves_it_pending(tmp_path: Path) -> None:
+    codes = set()
+    for room in (0, 16_000, 28_000, 40_000):  # for the transaction, for the scrubbing
+        folder = tmp_path / str(room)
+        keys = KeyFile(folder / "fields.json")
+        keys.open()
+        storage, ring = Storage(folder / "aisecure.db"), RingProvider(FieldCipher(keys))
+        token = SubjectKeys(storage, ring).cipher(ADA).encrypt("well")
+        [wrapped] = wrapped_keys(storage)
+        storage.truncate_wal()
+        program = [sys.executable, "-c", FULL, str(folder), str(room)]
+        said = subprocess.run(program, capture_output=True, text=True, check=True)
+        assert said.stderr == ""
+        codes.add(said.stdout.strip())
+        events = CapturedEvents()
+        after = SubjectKeys(storage, ring, events=events)
+        if said.stdout.strip() == "unavailable.storage":
+            assert after.decrypt(token) == "well"
+            assert events.types == []
+        else:
+            assert after.is_erased(token)
+            assert events.types == ["subject.erased"]
+            assert wrapped not in on_disk(storage)
+    assert codes == {"unavailable.storage", "unavailable.erasure"}
 
 
 # -- with the audit log
@@ -1122,6 +1140,18 @@ def test_rewrapping_goes_on_where_it_stopped(storage: Storage) -> None:
     assert [newer.decrypt(token) for token in tokens] == [str(number) for number in range(250)]
 
 
+def test_what_a_stopped_rewrapping_left_in_the_log_is_scrubbed_by_the_next(storage: Storage) -> None:
+    old = Keyring.generate()
+    SubjectKeys(storage, RingProvider(FieldCipher(old))).cipher(ADA).encrypt("well")
+    [wrapped] = wrapped_keys(storage)
+    newer = SubjectKeys(storage, RingProvider(FieldCipher(old.rotate())), scrub_seconds=0)
+    with reader(storage), pytest.raises(Unavailable):
+        newer.rewrap()
+    assert wrapped in on_disk(storage)
+    assert newer.rewrap() == 0
+    assert wrapped not in on_disk(storage)
+
+
 def test_keys_move_to_another_provider(storage: Storage) -> None:
     old, new = (RingProvider(FieldCipher(Keyring.generate())) for _ in range(2))
     token = SubjectKeys(storage, old).cipher(ADA).encrypt("well")
@@ -1149,6 +1179,37 @@ def test_a_subject_erased_while_rewrapping_stays_erased(storage: Storage, ring: 
     with pytest.raises(DecryptionError):
         late.decrypt(token)
     assert late.is_erased(token)
+
+
+def test_no_row_says_that_a_newer_key_wrapped_it_than_did(storage: Storage) -> None:
+    class Rotating:
+        """Rotates after every wrapping; what it wrapped begins with the number of the key."""
+
+        def __init__(self) -> None:
+            self.number = 1
+
+        @property
+        def key_id(self) -> str:
+            return str(self.number)
+
+        def wrap(self, key: bytes, *, associated_data: bytes) -> bytes:
+            self.number += 1
+            return bytes([self.number - 1]) + key
+
+        def unwrap(self, wrapped: bytes, *, associated_data: bytes) -> bytes:
+            return wrapped[1:]
+
+    subjects = SubjectKeys(storage, Rotating())
+    for name in ("a", "b", "c"):
+        subjects.cipher(name).encrypt("well")
+    for _ in range(2):
+        for table in ("subjects_keys", "subjects_index"):
+            rows = storage.query(
+                f"SELECT provider, wrapped FROM {table} WHERE length(trim(wrapped, x'00')) > 0"
+            )
+            assert rows
+            assert all(int(provider) <= wrapped[0] for provider, wrapped in rows)
+        subjects.rewrap()
 
 
 def test_rewrapping_passes_over_damage_and_says_so(storage: Storage, ring: RingProvider) -> None:

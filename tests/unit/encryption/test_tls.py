@@ -428,10 +428,11 @@ class TestPins:
                 b"ok"
             )
 
-    def test_a_log_that_is_down_does_not_open_the_connection(self, ca, peer):
+    @pytest.mark.parametrize("failure", [Unavailable(), RuntimeError()])
+    def test_a_log_that_is_down_does_not_open_the_connection(self, ca, peer, failure):
         class Down:
             def record(self, event):
-                raise Unavailable
+                raise failure
 
         context = client_context(ca=ca.file, pins=[BACKUP, ca.issue().pin], events=Down())
         with listening(peer) as port, pytest.raises(PinMismatch):

@@ -11,7 +11,6 @@ from typing import Any
 
 from aisecure.encryption.tls.floor import FlooredContext, Minimum
 from aisecure.encryption.tls.material import checked_pins, load_chain, pin_of, read_anchors
-from aisecure.errors import AISecureError
 from aisecure.events import Result, SecurityEvent
 from aisecure.ports import EventSink, discard
 
@@ -97,7 +96,7 @@ def _require_pin(context: Any, der: bytes | None, host: str | None) -> None:
         "tls.pin_mismatch", result=Result.FAILURE, detail={"host": host or "", "seen": seen}
     )
     # The handshake fails either way, and as an error of TLS: asyncio would leave a connection open after any other.
-    with contextlib.suppress(AISecureError):
+    with contextlib.suppress(Exception):
         context.events.record(event)
     raise PinMismatch(
         f"the server's public key {seen} is none of the {len(context.pins)} pinned; if its key was changed on purpose, add the pin"

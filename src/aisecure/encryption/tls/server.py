@@ -132,7 +132,7 @@ class ServerContext(FlooredContext):
     def _tell(self, event_type: str, result: Result, detail: dict[str, str]) -> None:
         detail["file"] = str(self._files.certificate)
         # In a handshake there is nobody to tell that the log is down, and the certificate is as good as before.
-        with contextlib.suppress(AISecureError):
+        with contextlib.suppress(Exception):
             self._events.record(
                 SecurityEvent(event_type, time=self._clock.time(), result=result, detail=detail)
             )

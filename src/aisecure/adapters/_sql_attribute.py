@@ -147,7 +147,12 @@ class EncryptedAttribute(Generic[T]):
         self.name = name
         # Before SQLAlchemy looks at the class, which finds these as if they had been written there.
         token: Any = mapped_column(
-            name, TokenType(self.sealer.binary), nullable=self._nullable, deferred=self._deferred
+            name,
+            # None is written as NULL, and not taken for "left out", which is the mark of a bulk insert.
+            TokenType(self.sealer.binary).evaluates_none(),
+            default=self._left_out,
+            nullable=self._nullable,
+            deferred=self._deferred,
         )
         setattr(owner, self.token_name, token)
         if self.index is not None:
@@ -211,12 +216,25 @@ class EncryptedAttribute(Generic[T]):
         return context_part(getattr(target, name), f"{self.sealer.place}: {name}")
 
     def _before_insert(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        if isinstance(getattr(target, self.token_name), _Pending):
+        held = getattr(target, self.token_name)
+        if isinstance(held, _Pending):
             for name in self.row_of(mapper):
                 self._make_key(mapper, target, name)
-            self._seal(target)
-        elif self.index is not None and getattr(target, self.token_name) is None:
-            setattr(target, self.index_name, None)
+        elif held is None:
+            setattr(target, self.token_name, None)
+        self._seal(target)
+
+    def _left_out(self, context: Any) -> None:
+        """Stand in for what an INSERT left out: NULL, where nothing can have been meant for this attribute.
+
+        A bulk insert of the ORM drops keys that name no column without a word, and this attribute's is one.
+        """
+        subject = context.compiled.statement._propagate_attrs.get("plugin_subject")  # noqa: SLF001
+        if subject is not None and self.token_name in subject.mapper.attrs:
+            raise TypeError(
+                f"{self.sealer.place}: a bulk insert cannot bind a token to its row; add objects to a session, "
+                f"or give {self.token_name}=None for NULL"
+            )
 
     def _before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
         state = instance_state(target)
@@ -278,6 +296,10 @@ class EncryptedColumns:
     def __init__(self, attribute: EncryptedAttribute[Any], owner: Any) -> None:
         self.attribute = attribute
         self.owner = owner
+
+    def adapt_to_entity(self, entity: Any) -> EncryptedColumns:
+        """Return the same of an alias of the class; `sqlalchemy.orm.aliased` asks for it."""
+        return EncryptedColumns(self.attribute, entity.entity)
 
     @property
     def token(self) -> Any:

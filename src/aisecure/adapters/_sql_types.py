@@ -30,7 +30,12 @@ class _NullOnly(TypeEngine.Comparator[Any]):
     """Refuses every operator but IS NULL: equal plaintexts have different tokens, so no other has an answer."""
 
     def operate(self, op: Any, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
-        _check_operator(op, other)
+        # Dicts of SQLAlchemy ask whether a column equals itself, and the answer is made of an expression.
+        itself = (
+            op is operators.eq and isinstance(other[0], ColumnElement) and hash(other[0]) == hash(self.expr)
+        )
+        if not itself:
+            _check_operator(op, other)
         return super().operate(op, *other, **kwargs)
 
     def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> NoReturn:

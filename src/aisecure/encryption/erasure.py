@@ -13,6 +13,9 @@ processes that complete at once, record the receipt twice, under one event id.
 
 from __future__ import annotations
 
+import os
+import threading
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +63,8 @@ class Erasures:
         self._events = events
         self._clock = clock
         self._scrub_seconds = scrub_seconds
+        self._turn = threading.Lock()
+        _LIVE.add(self)
 
     def newest(self) -> int:
         """Return a number that grows with every erasure."""
@@ -135,6 +140,10 @@ class Erasures:
         Raises:
             Unavailable: A step could not be taken; the erasures stay pending.
         """
+        with self._turn:  # so that threads record no receipt twice
+            return self._complete()
+
+    def _complete(self) -> tuple[SecurityEvent, ...]:
         pending = self._storage.query(
             "SELECT seq, erased_at, receipt, tenant, request_id, actor, key_id FROM subjects_erasures"
             " WHERE complete = 0 ORDER BY seq"
@@ -160,6 +169,10 @@ class Erasures:
             Unavailable: A reader held the write-ahead log all the time.
         """
         self._storage.truncate_wal(wait_seconds=self._scrub_seconds)
+
+    def after_fork(self) -> None:
+        """Forget the lock, which a thread that is not here may have held."""
+        self._turn = threading.Lock()
 
     def _record(self, row: tuple[Any, ...]) -> SecurityEvent:
         seq, erased_at, event_id, tenant, request_id, actor, key_id = row
@@ -203,3 +216,14 @@ def _receipt(
         principal=actor,
         detail=detail,
     )
+
+
+_LIVE: weakref.WeakSet[Erasures] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for erasures in tuple(_LIVE):
+        erasures.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

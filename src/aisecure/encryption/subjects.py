@@ -320,7 +320,11 @@ def _name(what: str, value: object, most: int, *, empty: bool = False) -> str:
         raise ValueError(f"{what}: give an id, not an empty text")
     if len(value) > most:
         raise ValueError(f"{what}: is longer than {most} code points; give an id")
-    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+    try:
+        plain = b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        plain = False
+    if not plain:  # outside the handler: the encoder's error carries the id
         raise ValueError(f"{what}: has a NUL or a lone surrogate; give a plain id")
     return value
 

@@ -781,7 +781,27 @@ def test_threads_that_encrypt_while_a_subject_is_erased_lose_nothing_else(subjec
     assert {subjects.decrypt(token) for token in kept} == {"well"}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_eight_threads_that_erase_record_one_receipt_each(
+    storage: Storage, ring: RingProvider, events: CapturedEvents
+) -> None:
+    subjects = SubjectKeys(storage, ring, events=events)
+    tokens = [subjects.cipher(f"s{number}").encrypt("well") for number in range(8)]
+    ready, receipts = threading.Barrier(8), []
+
+    def work(number: int) -> None:
+        ready.wait()
+        receipts.append(subjects.erase(f"s{number}"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {receipt.id for receipt in receipts} == {event.id for event in events}
+    assert len(receipts) == len(events) == 8
+    assert all(map(subjects.is_erased, tokens))
+
+
 def test_a_forked_child_goes_on(subjects: SubjectKeys, storage: Storage) -> None:
     cipher = subjects.cipher(ADA)
     token = cipher.encrypt("well")

@@ -17,7 +17,7 @@ REFERENCE = ROOT / "docs" / "reference"
 STABLE = {
     "aisecure": "Shield protect Principal Decision Finding Guard Call AISecureError Denied AuthenticationError AccessDenied"
     " QuotaExceeded InputRejected OutputBlocked ModelNotPinned Unavailable Misconfigured",
-    "aisecure.encryption": "FieldCipher Keyring Encrypted",
+    "aisecure.encryption": "BlindIndex Encrypted FieldCipher KeyFile Keyring SubjectKeys",
     "aisecure.authn": "ApiKeys",
     "aisecure.access": "Authorizer require_permission",
     "aisecure.quotas": "rate_limit RateLimiter",
@@ -30,8 +30,12 @@ STABLE = {
 
 #: Every concern offers the same four, by which the configuration and the doctor reach it.
 CONCERNS = "encryption authn access quotas sanitize detect audit models".split()
-#: Two concerns make a part and no guards, so they open it under a name of their own.
-OPENERS = {"audit": "open_log", "encryption": "open_cipher"}
+#: Two concerns make parts and no guards, so they open it under a name of their own.
+OPENERS = {"audit": "open_log", "encryption": "open_parts"}
+
+
+#: Packages inside a concern that users import from by name.
+INNER = ["aisecure.encryption.providers", "aisecure.encryption.tls"]
 
 
 def _public_modules() -> list[str]:
@@ -45,7 +49,7 @@ def _public_modules() -> list[str]:
             continue
         if path.is_dir() or path.suffix == ".py":
             found.append(".".join(["aisecure", *path.relative_to(SRC).with_suffix("").parts]))
-    return ["aisecure", *found]
+    return ["aisecure", *found, *INNER]
 
 
 MODULES = _public_modules()

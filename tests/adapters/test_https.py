@@ -24,7 +24,7 @@ from aisecure.adapters.asgi import AISecureMiddleware, Hsts, HttpsOnly
 from aisecure.adapters.fastapi import secure
 from aisecure.adapters.flask import AISecure
 from aisecure.adapters.flask import HttpsOnly as FlaskHttpsOnly
-from aisecure.encryption import client_context, server_context
+from aisecure.encryption.tls import client_context, server_context
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.testing import CapturedEvents
 

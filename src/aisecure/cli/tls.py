@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aisecure.cli import EXIT_NO
-from aisecure.encryption import TlsPolicy, TlsReport, check_tls, pin_of
+from aisecure.encryption.tls import TlsPolicy, TlsReport, check_tls, pin_of
 from aisecure.errors import Misconfigured
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

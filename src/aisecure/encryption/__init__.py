@@ -47,45 +47,26 @@ if TYPE_CHECKING:
     from aisecure.encryption.subject_cipher import SubjectCipher as SubjectCipher
     from aisecure.encryption.subjects import SubjectKeys as SubjectKeys
     from aisecure.encryption.subjects import open_subjects as open_subjects
-    from aisecure.encryption.tls.check import check_tls as check_tls
-    from aisecure.encryption.tls.client import PinMismatch as PinMismatch
-    from aisecure.encryption.tls.client import client_context as client_context
-    from aisecure.encryption.tls.material import CertificateFacts as CertificateFacts
-    from aisecure.encryption.tls.material import pin_of as pin_of
-    from aisecure.encryption.tls.report import TlsFinding as TlsFinding
-    from aisecure.encryption.tls.report import TlsPolicy as TlsPolicy
-    from aisecure.encryption.tls.report import TlsReport as TlsReport
-    from aisecure.encryption.tls.server import ServerContext as ServerContext
-    from aisecure.encryption.tls.server import server_context as server_context
-    from aisecure.encryption.tls.urls import require_tls as require_tls
 
 # Loaded on first use: pydantic costs more than everything else here together.
 _HOME = {
     "BlindIndex": "blind_index",
-    "CertificateFacts": "tls.material",
     "DecryptingStream": "streams",
     "Encrypted": "fields",
     "EncryptedFile": "files",
     "EncryptedWriter": "opened",
     "EncryptingStream": "streams",
-    "PinMismatch": "tls.client",
     "ReencryptionProgress": "reencryption",
     "ReencryptionReport": "reencryption",
     "RingProvider": "providers.ring",
-    "ServerContext": "tls.server",
     "Settings": "settings",
     "StoredToken": "reencryption",
     "SubjectCipher": "subject_cipher",
     "SubjectKeys": "subjects",
-    "TlsFinding": "tls.report",
-    "TlsPolicy": "tls.report",
-    "TlsReport": "tls.report",
     "TokenChange": "reencryption",
     "TokenStore": "reencryption",
     "build": "parts",
     "caseless": "blind_index",
-    "check_tls": "tls.check",
-    "client_context": "tls.client",
     "count_tokens": "reencryption",
     "decrypt_chunks": "streams",
     "decrypt_file": "files",
@@ -97,18 +78,14 @@ _HOME = {
     "open_parts": "parts",
     "open_encrypted": "opened",
     "open_subjects": "subjects",
-    "pin_of": "tls.material",
     "reencrypt": "reencryption",
     "reencrypt_file": "files",
-    "require_tls": "tls.urls",
-    "server_context": "tls.server",
     "using_cipher": "fields",
 }
 
 __all__ = [
     "BlindIndex",
     "BoundCipher",
-    "CertificateFacts",
     "DecryptingStream",
     "Encrypted",
     "EncryptedFile",
@@ -117,24 +94,17 @@ __all__ = [
     "FieldCipher",
     "KeyFile",
     "Keyring",
-    "PinMismatch",
     "ReencryptionProgress",
     "ReencryptionReport",
     "RingProvider",
-    "ServerContext",
     "Settings",
     "StoredToken",
     "SubjectCipher",
     "SubjectKeys",
-    "TlsFinding",
-    "TlsPolicy",
-    "TlsReport",
     "TokenChange",
     "TokenStore",
     "build",
     "caseless",
-    "check_tls",
-    "client_context",
     "count_tokens",
     "decrypt_chunks",
     "decrypt_file",
@@ -146,12 +116,9 @@ __all__ = [
     "open_encrypted",
     "open_parts",
     "open_subjects",
-    "pin_of",
     "reencrypt",
     "reencrypt_file",
-    "require_tls",
     "self_tests",
-    "server_context",
     "using_cipher",
 ]
 

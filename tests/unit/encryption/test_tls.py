@@ -31,7 +31,7 @@ from tests.unit.encryption.tls_parts import (
     small_rsa,
 )
 
-from aisecure.encryption import PinMismatch, client_context, pin_of, server_context
+from aisecure.encryption.tls import PinMismatch, client_context, pin_of, server_context
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.testing import CapturedEvents, FrozenClock
 
@@ -152,7 +152,7 @@ class TestFloor:
             "[c]\nMinProtocol = TLSv1\nMaxProtocol = TLSv1.2\nCipherString = ALL:@SECLEVEL=0\nOptions = Compression\n"
         )
         code = (
-            "from aisecure.encryption import client_context, server_context\nimport ssl, sys\n"
+            "from aisecure.encryption.tls import client_context, server_context\nimport ssl, sys\n"
             "assert ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).maximum_version == ssl.TLSVersion.TLSv1_2, 'not read'\n"
             "for c in (client_context(), server_context(*sys.argv[1:])):\n"
             "    print(c.minimum_version.name, c.maximum_version.name, c.security_level, bool(c.options & ssl.OP_NO_COMPRESSION))"

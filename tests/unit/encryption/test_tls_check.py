@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.encryption.tls_parts import DAY, Authority, Pair, Peer, listening, plain_context, small_rsa
 
-from aisecure.encryption import TlsPolicy, check_tls, pin_of, require_tls, server_context
+from aisecure.encryption.tls import TlsPolicy, check_tls, pin_of, require_tls, server_context
 from aisecure.encryption.tls.hello import (
     ALL_SUITES,
     STRONG_SUITES,

@@ -79,7 +79,7 @@ class TlsPolicy:
     Attributes:
         minimum: Oldest version that the server may accept.
         ca: PEM file of the only certificates to trust; the system's when None.
-        pins: Public keys of which it must have one, see `aisecure.encryption.pin_of`.
+        pins: Public keys of which it must have one, see `aisecure.encryption.tls.pin_of`.
         warn_days: Fewer days than these before it expires are told. Certificates of 90 days are renewed when 30 are left, so
             three weeks mean that renewal failed.
         hsts_seconds: Smallest ``max-age`` of an ``https://`` URL: six months, as Mozilla's HTTP Observatory asks. None does not look.

@@ -31,7 +31,7 @@ from aisecure.encryption.streams import (
     DecryptingStream,
     EncryptingStream,
     HasKeyring,
-    present_ring,
+    opening_ring,
 )
 from aisecure.errors import DecryptionError, Misconfigured, Unavailable
 from aisecure.storage import file_error
@@ -161,7 +161,7 @@ def reencrypt_file(
     (True, False)
     """
     path = Path(path)
-    ring = present_ring(keys)
+    ring = opening_ring(keys)
     facts = inspect_file(path)
     if facts.key_id == ring.primary:
         return False

@@ -34,7 +34,7 @@ __all__ = [
     "HasKeyring",
     "decrypt_chunks",
     "encrypt_chunks",
-    "present_ring",
+    "opening_ring",
 ]
 
 
@@ -71,6 +71,16 @@ def present_ring(keys: Keyring | HasKeyring) -> Keyring:
     if not isinstance(ring, Keyring):
         raise TypeError(f"keys is a Keyring or a FieldCipher, not {type(keys).__name__}")
     return ring
+
+
+def opening_ring(keys: Keyring | HasKeyring) -> Keyring:
+    """Return the ring to decrypt with now; that of a data subject who has no key opens nothing, and none is made.
+
+    Raises:
+        TypeError: It is neither a ring nor a cipher.
+    """
+    ring = getattr(keys, "opening_keyring", None)
+    return ring if isinstance(ring, Keyring) else present_ring(keys)
 
 
 def _place(context: tuple[Part, ...]) -> bytes:
@@ -218,7 +228,7 @@ class DecryptingStream(_Stream):
     def __init__(self, keys: Keyring | HasKeyring, *, context: tuple[Part, ...] = ()) -> None:
         super().__init__()
         self._place = _place(context)
-        self._keys = present_ring(keys)
+        self._keys = opening_ring(keys)
         self._header = b""
         self._pieces = Splitter(0)
         self._open: Callable[..., bytes] | None = None

@@ -222,6 +222,11 @@ class SubjectCipher:
         """A ring of the subject's present key alone, made when there is none; for files and streams."""
         return self._keys.sealing(self).keyring
 
+    @property
+    def opening_keyring(self) -> Keyring:
+        """The same for reading: where there is no key none is made, and the ring opens nothing."""
+        return self._keys.opening(self).keyring
+
     def encrypt(self, plaintext: str, *, context: tuple[Part, ...] = ()) -> str:
         """Return a text token; see `FieldCipher.encrypt`."""
         return self._keys.sealing(self).encrypt(plaintext, context=context)

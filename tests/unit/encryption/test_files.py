@@ -591,6 +591,9 @@ class TestErasure:
         for name, keys in (("ada.enc", ada), ("ada.enc", subjects.cipher("ada")), ("ada.enc", RING)):
             with pytest.raises(DecryptionError):
                 read(name, keys)
+        with pytest.raises(DecryptionError):
+            reencrypt_file("ada.enc", ada, context=CONTEXT)
+        assert subjects.export("ada") == {}  # looking for a key that is gone makes none
         assert read("bob.enc", bob) == plain.read_bytes()
 
 

@@ -15,7 +15,7 @@ that dumps, backups, logs and consoles of the store show no text, and that tampe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 from uuid import uuid4
 
@@ -153,6 +153,29 @@ class EncryptedVectorStore(VectorStore):
         sealed, texts, kwargs = self._sealed(documents, kwargs)
         with self._embeddings.revealing(texts):
             return await self._inner.aadd_documents(sealed, **kwargs)
+
+    # LangChain's own forms of these two lose all texts of an iterator (seen with langchain-core 1.7).
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Encrypt texts and store them; as `add_documents`."""
+        return self.add_documents(_documents(texts, metadatas), ids=ids, **kwargs)
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Encrypt texts and store them; as `add_documents`."""
+        return await self.aadd_documents(_documents(texts, metadatas), ids=ids, **kwargs)
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
         """Delete documents."""
@@ -333,6 +356,16 @@ class EncryptedVectorStore(VectorStore):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an EncryptedVectorStore is not pickled: it holds keys")
+
+
+def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
+    texts = list(texts)
+    if metadatas and len(metadatas) != len(texts):
+        raise ValueError(f"{len(metadatas)} metadatas for {len(texts)} texts")
+    return [
+        Document(page_content=text, metadata=metadata)
+        for text, metadata in zip(texts, metadatas or [{} for _ in texts], strict=True)
+    ]
 
 
 class _OfTenant:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from openai import OpenAI
 from werkzeug.serving import make_server
 
@@ -88,3 +89,19 @@ def test_the_langchain_bot_streams_and_restores_and_the_model_never_sees_the_add
     call = next(event for event in events if event["type"] == "call.allowed")
     assert {finding["kind"] for finding in call["findings"]} >= {"pii.email", "pii.credit_card"}
     assert "ana@example.org" not in json.dumps(events)
+
+
+def test_the_langgraph_bot_remembers_and_its_checkpoints_hold_no_word(model, shield):
+    saver = InMemorySaver()
+    graph = load("langgraph_bot").create_graph(shield, model.base_url, saver, "shop")
+    config = {"configurable": {"thread_id": "t-1"}}
+    with shield.acting_as(Principal("ana", tenant="shop", roles=["member"])):
+        for text in ("My parcel from Lisbon is late.", "And now?"):
+            said = graph.invoke({"messages": [("user", text)]}, config)
+    kept = graph.get_state(config).values["messages"]
+    assert [message.type for message in kept] == ["human", "ai", "human", "ai"]
+    assert kept == said["messages"]
+    stored = str([saver.storage, saver.blobs, saver.writes])
+    assert "Lisbon" not in stored
+    assert kept[-1].text
+    assert kept[-1].text not in stored

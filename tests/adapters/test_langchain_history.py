@@ -191,6 +191,12 @@ class TestMessages:
         first, second = history.messages
         assert (first.content, second.content, second.artifact) == (text,) * 3
 
+    def test_a_field_of_the_wrong_type_is_told_to_nobody(self, history):
+        message = HumanMessage("x")
+        message.id = 7  # pydantic would warn, and quote it
+        history.add_messages([message])
+        assert history.messages[0].id == "7"
+
     def test_a_chain_remembers_through_it(self, cipher):
         kept: dict[str, Memory] = {}
 

@@ -269,7 +269,9 @@ class TestGraph:
         steps = [item.metadata["step"] for item in saver.list(CONFIG, filter={"source": "loop"})]
         assert steps == [1, 0]
         assert len(list(saver.list(None, filter={"who": "gus", "source": "loop"}))) == 2
-        assert len(list(saver.list(None, filter={"who": SECRET}, limit=1))) == 1
+        for who in (SECRET, "gus"):
+            assert len(list(saver.list(None, filter={"who": who}, limit=1))) == 1
+        assert list(saver.list(None, filter={"who": "gus"}, limit=0)) == []
         assert len(list(saver.list(None))) == 6
 
     def test_a_thread_is_deleted(self, cipher):
@@ -458,10 +460,22 @@ class TestAttacker:
         graph.invoke(INPUT, CONFIG)
         key = max(inner.rows)
         checkpoint, metadata = json.loads(inner.rows[key][0])
-        expected = graph.get_state(CONFIG).next
-        inner.rows[key][0] = json.dumps([{**checkpoint, "versions_seen": {}}, {**metadata, "step": 99}])
-        state = graph.get_state(CONFIG)
-        assert (state.next, state.metadata["step"]) == (expected, 1)
+        saver = graph.checkpointer
+        before = saver.get_tuple(CONFIG)
+        assert before.parent_config
+        lies = {
+            "versions_seen": {},
+            "channel_versions": {},
+            "updated_channels": ["x"],
+            "ts": "never",
+            "id": "x",
+        }
+        inner.rows[key] = [
+            json.dumps([{**checkpoint, **lies}, {**metadata, "step": 99}]),
+            inner.rows[key][1],
+            "x",
+        ]
+        assert saver.get_tuple(CONFIG) == before
         # A simple value planted where the store keeps such in clear:
         inner.rows[key][0] = json.dumps([{**checkpoint, "channel_values": {"text": "forged"}}, metadata])
         inner.rows[key][1].pop("text")

@@ -83,7 +83,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         label: Which store of the application this is, where it has several.
         tenant: Whose threads these are.
         cipher_of: Returns the cipher of a thread id, such as that of its data subject: ``lambda thread:
-            subjects.cipher(owner[thread])``. By default all threads have ``cipher``.
+            subjects.cipher(owner[thread])``. By default all threads have ``cipher``. Delete the threads of an erased
+            subject: reading them is a `DecryptionError`, also in a list of all threads.
         clear_metadata: Names of metadata that stay searchable in clear.
         serde: Makes bytes of objects; by default the inner saver's own.
         accept_plaintext: Also read threads that were stored before encryption; for the time of a migration, for whoever

@@ -18,6 +18,7 @@ STATUSES = {
     "access": 403,
     "approval": 403,
     "model": 403,
+    "erasure": 409,
     "input": 422,
     "quota": 429,
     "output": 502,

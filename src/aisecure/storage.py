@@ -59,10 +59,8 @@ def read_private(path: Path) -> bytes:
     """
     check_name(path)
     try:
-        # O_NONBLOCK: a FIFO in the file's place must not hang the program; ordinary files ignore it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open(path, "rb", opener=_open_quietly) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise Misconfigured(f"{path}: is no ordinary file; name the file that holds the key")
             if status.st_mode & 0o077:
@@ -83,6 +81,11 @@ def read_private(path: Path) -> bytes:
             f"{path}: larger than {MAX_PRIVATE_BYTES} bytes; name the file that holds the key"
         )
     return data
+
+
+def _open_quietly(path: str, flags: int) -> int:
+    # O_NONBLOCK: a FIFO in the file's place must not hang the program; ordinary files ignore it.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def update_private(path: Path, change: Callable[[bytes | None], bytes]) -> bytes:

@@ -347,6 +347,13 @@ class TestPrivateFiles:
             read_private(tmp_path / "key")
         assert caught.value.code == "config.missing"
 
+    def test_a_folder_in_the_files_place_is_refused_and_leaves_nothing_open(self, tmp_path):
+        before = os.listdir("/proc/self/fd")
+        for _ in range(3):
+            with pytest.raises(Misconfigured, match="directory"):
+                read_private(tmp_path)
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+
     def test_what_is_no_ordinary_file_is_refused_at_once(self, tmp_path):
         os.mkfifo(tmp_path / "fifo", 0o600)
         for path in (tmp_path / "fifo", tmp_path, Path("/dev/full")):

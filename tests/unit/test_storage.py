@@ -348,11 +348,11 @@ class TestPrivateFiles:
         assert caught.value.code == "config.missing"
 
     def test_a_folder_in_the_files_place_is_refused_and_leaves_nothing_open(self, tmp_path):
-        before = os.listdir("/proc/self/fd")
+        before = [*Path("/proc/self/fd").iterdir()]
         for _ in range(3):
             with pytest.raises(Misconfigured, match="directory"):
                 read_private(tmp_path)
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert len([*Path("/proc/self/fd").iterdir()]) == len(before)
 
     def test_what_is_no_ordinary_file_is_refused_at_once(self, tmp_path):
         os.mkfifo(tmp_path / "fifo", 0o600)

@@ -71,7 +71,7 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(messages, max_size=4), texts.filter(str.isprintable), texts.filter(str.isprintable))
 def test_messages_come_back_and_open_in_their_own_session_only(said, session, other):
     inner = Memory()
@@ -100,7 +100,7 @@ def test_documents_come_back_with_their_metadata(documents):
     assert all(one["metadata"] == {} for one in store.inner.store.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.binary(max_size=40)
     | st.dictionaries(st.text(max_size=5), st.binary(max_size=20) | st.text(max_size=20))
@@ -111,7 +111,7 @@ def test_a_serializer_gives_what_the_one_inside_gives(value):
     assert sealed.loads_typed(sealed.dumps_typed(value)) == plain.loads_typed(plain.dumps_typed(value))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.tuples(st.text(max_size=10), st.binary(max_size=200)))
 def test_no_row_that_somebody_made_up_is_read(row):
     with pytest.raises(DecryptionError):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from aisecure.encryption.blind_index import BlindIndex as BlindIndex
     from aisecure.encryption.blind_index import caseless as caseless
     from aisecure.encryption.fields import Encrypted as Encrypted
-    from aisecure.encryption.fields import using_cipher as using_cipher
     from aisecure.encryption.files import EncryptedFile as EncryptedFile
     from aisecure.encryption.files import decrypt_file as decrypt_file
     from aisecure.encryption.files import encrypt_file as encrypt_file
@@ -31,6 +30,11 @@ if TYPE_CHECKING:
     from aisecure.encryption.parts import key_file as key_file
     from aisecure.encryption.parts import open_cipher as open_cipher
     from aisecure.encryption.parts import open_parts as open_parts
+    from aisecure.encryption.paths import FieldPaths as FieldPaths
+    from aisecure.encryption.paths import decrypt_paths as decrypt_paths
+    from aisecure.encryption.paths import encrypt_paths as encrypt_paths
+    from aisecure.encryption.places import Place as Place
+    from aisecure.encryption.places import using_cipher as using_cipher
     from aisecure.encryption.providers.ring import RingProvider as RingProvider
     from aisecure.encryption.reencryption import ReencryptionProgress as ReencryptionProgress
     from aisecure.encryption.reencryption import ReencryptionReport as ReencryptionReport
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from aisecure.encryption.reencryption import TokenStore as TokenStore
     from aisecure.encryption.reencryption import count_tokens as count_tokens
     from aisecure.encryption.reencryption import reencrypt as reencrypt
+    from aisecure.encryption.sealed import SealedModel as SealedModel
     from aisecure.encryption.settings import Settings as Settings
     from aisecure.encryption.streams import DecryptingStream as DecryptingStream
     from aisecure.encryption.streams import EncryptingStream as EncryptingStream
@@ -56,9 +61,12 @@ _HOME = {
     "EncryptedFile": "files",
     "EncryptedWriter": "opened",
     "EncryptingStream": "streams",
+    "FieldPaths": "paths",
+    "Place": "places",
     "ReencryptionProgress": "reencryption",
     "ReencryptionReport": "reencryption",
     "RingProvider": "providers.ring",
+    "SealedModel": "sealed",
     "Settings": "settings",
     "StoredToken": "reencryption",
     "SubjectCipher": "subject_cipher",
@@ -70,17 +78,19 @@ _HOME = {
     "count_tokens": "reencryption",
     "decrypt_chunks": "streams",
     "decrypt_file": "files",
+    "decrypt_paths": "paths",
     "encrypt_chunks": "streams",
     "encrypt_file": "files",
+    "encrypt_paths": "paths",
     "inspect_file": "files",
     "key_file": "parts",
     "open_cipher": "parts",
-    "open_parts": "parts",
     "open_encrypted": "opened",
+    "open_parts": "parts",
     "open_subjects": "subjects",
     "reencrypt": "reencryption",
     "reencrypt_file": "files",
-    "using_cipher": "fields",
+    "using_cipher": "places",
 }
 
 __all__ = [
@@ -92,11 +102,14 @@ __all__ = [
     "EncryptedWriter",
     "EncryptingStream",
     "FieldCipher",
+    "FieldPaths",
     "KeyFile",
     "Keyring",
+    "Place",
     "ReencryptionProgress",
     "ReencryptionReport",
     "RingProvider",
+    "SealedModel",
     "Settings",
     "StoredToken",
     "SubjectCipher",
@@ -108,8 +121,10 @@ __all__ = [
     "count_tokens",
     "decrypt_chunks",
     "decrypt_file",
+    "decrypt_paths",
     "encrypt_chunks",
     "encrypt_file",
+    "encrypt_paths",
     "inspect_file",
     "key_file",
     "open_cipher",

@@ -7,11 +7,13 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 from typing import Annotated, Optional
 
 import pytest
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError
 
 from aisecure.encryption import Encrypted, FieldCipher, Keyring, using_cipher
@@ -219,13 +221,15 @@ def test_dataclasses_have_encrypted_fields_too(cipher):
         assert cipher.decrypt(json.loads(text)["notes"], context=("Visit", "notes")) == "x"
 
 
-def test_other_types_and_places_without_a_name_are_refused_at_definition():
-    with pytest.raises(TypeError, match=r"Encrypted\[str\] is the form there is"):
-        type("Bad", (BaseModel,), {"__annotations__": {"age": Encrypted[int]}})
-    with pytest.raises(TypeError, match=r"Encrypted\[str\] is the form there is"):
+def test_places_without_a_name_and_types_that_would_be_lost_are_refused_at_definition():
+    with pytest.raises(TypeError, match="takes one type"):
         type("Bad", (BaseModel,), {"__annotations__": {"age": Encrypted}})
     with pytest.raises(TypeError, match="belongs in a field of a model"):
         TypeAdapter(Encrypted[str])
+    with pytest.raises(TypeError, match="SecretStr is written to JSON as asterisks"):
+        type("Bad", (BaseModel,), {"__annotations__": {"age": Encrypted[list[SecretStr]]}})
+    with pytest.raises(PydanticSchemaGenerationError):
+        type("Bad", (BaseModel,), {"__annotations__": {"age": Encrypted[threading.Lock().__class__]}})
 
 
 def test_the_json_schema_is_a_hidden_text():

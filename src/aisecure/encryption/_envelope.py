@@ -12,9 +12,16 @@ from pydantic_core import PydanticUseDefault, core_schema
 from typing_extensions import TypedDict
 
 from aisecure.encryption._json_form import CONFIG, JsonForm, refuse
-from aisecure.encryption.binding import Binding
+from aisecure.encryption.binding import SHORTEST_TOKEN, Binding
 from aisecure.encryption.fields import Encrypted, Opening, record_of
-from aisecure.encryption.places import Place, active_cipher, is_token, option, owner_of, record_parts
+from aisecure.encryption.places import (
+    Place,
+    active_cipher,
+    is_token,
+    option,
+    owner_of,
+    record_parts,
+)
 from aisecure.errors import Misconfigured
 
 __all__ = ["SEALED", "Envelope"]
@@ -30,7 +37,7 @@ class Envelope:
         names: The encrypted fields, in order.
     """
 
-    __slots__ = ("_binding", "_fields", "_form", "_owner", "_record", "names")
+    __slots__ = ("_binding", "_fields", "_form", "_owner", "_record", "_texts", "names")
 
     def __init__(self, model: type[BaseModel], owner: str | None, record: tuple[str, ...]) -> None:
         types = {name: _inner(name, info) for name, info in model.__pydantic_fields__.items()}
@@ -39,6 +46,9 @@ class Envelope:
         self._owner = owner
         self._record = record
         self._binding = Binding("sealed", record=bool(self._record))
+        self._texts = frozenset(
+            name for name, type_ in secret.items() if type_ is str or type_ == (str | None)
+        )
         self._fields = {name: model.__pydantic_fields__[name] for name in secret}
         # Not total: a field that is added later is not in the envelopes of before.
         form: Any = TypedDict("Sealed", secret, total=False)  # type: ignore[misc]  # a class made at run time
@@ -51,21 +61,30 @@ class Envelope:
                 f"{model.__name__}: {', '.join(late)} names the record: declare it before {self.names[0]}"
             )
 
-    def seal(self, model: BaseModel, secrets: Mapping[str, Any], context: Any) -> str:
+    def seal(self, model: BaseModel, context: Any) -> str:
         """Return the token of the fields."""
         if not self.names:
             raise TypeError(f"{type(model).__name__} has no encrypted field")
         cipher = active_cipher(context)
-        values = {
-            name: value.get_secret_value() if isinstance(value, Encrypted) else value
-            for name, value in secrets.items()
-        }
-        for name, value in values.items():
-            if is_token(value, context):
-                raise Misconfigured(f"{name}: the value is a token already; it was read without stored=True")
-        text = self._form.write(values, SEALED, context)
+        fields, texts, values, exact = model.__dict__, self._texts, {}, True
+        for name in self.names:
+            value = fields[name]
+            # Without validation a plain value may have been assigned.
+            value = value._value if type(value) is Encrypted else value  # noqa: SLF001  (five calls a record)
+            if type(value) is str:
+                if len(value) >= SHORTEST_TOKEN and is_token(value, context):
+                    raise Misconfigured(
+                        f"{name}: the value is a token already; it was read without stored=True"
+                    )
+                exact &= name in texts
+            else:
+                exact = False
+            values[name] = value
+        text = self._form.write(values, SEALED, context, exact=exact)
         bound = self._binding.to(cipher, self._owner or owner_of(type(model)), SEALED)
-        return bound.encrypt(text, *record_parts(self._record, model.__dict__))
+        return (
+            bound.encrypt(text, *record_parts(self._record, fields)) if self._record else bound.encrypt(text)
+        )
 
     def unpack(self, data: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
         """Return the input with each encrypted field in its place, opened or still to be opened."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, get_args
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn, get_args
 
 from pydantic import (
     BaseModel,
@@ -33,11 +34,12 @@ CONFIG = ConfigDict(
 class JsonForm:
     """The JSON of a type, with the schema made on first use, when forward references can be resolved."""
 
-    __slots__ = ("_adapter", "_type")
+    __slots__ = ("_adapter", "_to_json", "_type")
 
     def __init__(self, type_: Any) -> None:
         self._type = type_
         self._adapter: TypeAdapter[Any] | None = None
+        self._to_json: Callable[..., bytes] | None = None
 
     @property
     def adapter(self) -> TypeAdapter[Any]:
@@ -71,15 +73,25 @@ class JsonForm:
             kinds = "recursion"
         return _refuse_value(kinds, changed)
 
-    def write(self, value: Any, field: str, context: Any) -> str:
+    def write(self, value: Any, field: str, context: Any, *, exact: bool = False) -> str:
         """Return the value as JSON text.
+
+        Args:
+            value: What should be of the type.
+            field: What to call it.
+            context: That of the pydantic call.
+            exact: The caller knows that it is of the type; pydantic takes longer to find out than to write it.
 
         Raises:
             TypeError: It is not of the type; it was assigned without validation.
         """
         try:
             # Not as warnings, which quote the value.
-            return self.adapter.dump_json(value, context=context, warnings="error").decode()
+            check: Literal["error", False] = False if exact else "error"
+            to_json = self._to_json
+            if to_json is None:
+                to_json = self._to_json = self.adapter.serializer.to_json
+            return to_json(value, context=context, warnings=check).decode()
         except (PydanticSerializationError, RecursionError, ValueError, TypeError):
             pass
         raise TypeError(

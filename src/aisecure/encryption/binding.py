@@ -8,7 +8,10 @@ from typing import Any, Literal, Protocol
 from aisecure.encryption.context import Part
 from aisecure.ports import Cipher
 
-__all__ = ["Binding", "Bound", "Form", "bind"]
+__all__ = ["SHORTEST_TOKEN", "Binding", "Bound", "Form", "bind"]
+
+#: Fewer characters has no token of any version: version, key id, nonce and tag in base64.
+SHORTEST_TOKEN = 44
 
 #: What is sealed: bare text, the JSON of a value, the JSON of several fields.
 Form = Literal["text", "json", "sealed"]

@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from aisecure.encryption._json_form import MASK, JsonForm, is_text, refuse, refuse_secrets
-from aisecure.encryption.binding import Binding
+from aisecure.encryption.binding import SHORTEST_TOKEN, Binding
 from aisecure.encryption.context import Part
 from aisecure.encryption.places import (
     PENDING,
@@ -97,11 +97,6 @@ class Encrypted(Generic[T]):
         if len(inner) != 1:
             raise TypeError("Encrypted takes one type, as in Encrypted[str]")
         place, name = pending_place(), handler.field_name
-        if name is None and (place.owner is None or place.field is None or place.record):
-            raise TypeError(
-                "Encrypted belongs in a field of a model, whose name its tokens are bound to;"
-                ' elsewhere write Annotated[Encrypted[T], Place("visits", "notes")]'
-            )
         refuse_secrets(inner[0])
         none = PENDING.set(None)  # the place is that of this field, not of fields inside of its type
         try:
@@ -109,11 +104,18 @@ class Encrypted(Generic[T]):
         finally:
             PENDING.reset(none)
         coder = _Coder(inner[0], place, name or "")
+        validate: Any = coder.validate
+        serialise: Any = coder.serialise
+        if name is None:
+            # Outside of a field no function is given the model.
+            serialise = partial(serialise, None)
+            if place.owner is None or place.field is None or place.record:
+                # Not here: FastAPI makes such schemas to describe the fields of models, and never uses them.
+                validate = serialise = _no_place
         return core_schema.with_info_plain_validator_function(
-            coder.validate,
+            validate,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                # In a field the function is given the model too.
-                partial(coder.serialise, None) if name is None else coder.serialise,
+                serialise,
                 is_field_serializer=name is not None,
                 info_arg=True,
                 return_schema=core_schema.str_schema(),
@@ -126,6 +128,13 @@ class Encrypted(Generic[T]):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"type": "string", "format": "password"}
+
+
+def _no_place(value: Any, info: Any) -> NoReturn:
+    raise TypeError(
+        "Encrypted belongs in a field of a model, whose name its tokens are bound to;"
+        ' elsewhere write Annotated[Encrypted[T], Place("visits", "notes")]'
+    )
 
 
 class Opening:
@@ -166,11 +175,11 @@ class _Coder:
 
     def serialise(self, model: Any, value: Any, info: core_schema.FieldSerializationInfo) -> str:
         # A plain value gets here by assignment without validation; it is plaintext all the same.
-        plaintext = value.get_secret_value() if isinstance(value, Encrypted) else value
+        plaintext = value._value if type(value) is Encrypted else value  # noqa: SLF001  (its own schema)
         context, place = info.context, self._place
         cipher = active_cipher(context)
         field = place.field or info.field_name
-        if is_token(plaintext, context):
+        if type(plaintext) is str and len(plaintext) >= SHORTEST_TOKEN and is_token(plaintext, context):
             raise Misconfigured(f"{field}: the value is a token already; it was read without stored=True")
         if not self._text:
             plaintext = self._form.write(plaintext, field, context)

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from types import EllipsisType, NoneType
 from typing import Any
 
-from aisecure.encryption.binding import bind
+from aisecure.encryption.binding import SHORTEST_TOKEN, bind
 from aisecure.encryption.context import Part
 from aisecure.errors import DecryptionError
 from aisecure.ports import Cipher
@@ -27,6 +27,8 @@ MAX_DEPTH = 200
 #: Values under one call; shared parts count as often as they are met, since they are written as often.
 MAX_VALUES = 10_000_000
 
+# Cycles are looked for before, where the bounds are.
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _SCALARS = frozenset({str, int, float, bool, NoneType})
 
 _STEP = re.compile(r"\[(?:(\d+)|\*)\]|((?:[^.\\\[\]]|\\.)+)", re.DOTALL)
@@ -108,7 +110,12 @@ class FieldPaths:
         bound = bind(cipher, *context, "path")
 
         def seal(leaf: Any, place: Place, path: Path) -> str:
-            if isinstance(leaf, str) and recognises is not None and recognises(leaf):
+            if (
+                isinstance(leaf, str)
+                and len(leaf) >= SHORTEST_TOKEN
+                and recognises is not None
+                and recognises(leaf)
+            ):
                 raise ValueError(f"{path!r}: the value is a token already")
             # The length says where the context ends and the path begins.
             return bound.encrypt(_to_json(leaf, path), *place, len(place))
@@ -341,7 +348,7 @@ def _to_json(value: Any, path: Path) -> str:
             level, left = inner, left - len(inner)
         else:
             raise _too_much(path)
-    return json.dumps(value, ensure_ascii=False, check_circular=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def _too_much(path: Path) -> ValueError:

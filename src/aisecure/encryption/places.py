@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
+from aisecure.encryption.binding import SHORTEST_TOKEN
 from aisecure.encryption.context import Part
 from aisecure.errors import Misconfigured
 from aisecure.ports import Cipher
@@ -58,14 +59,10 @@ def active_cipher(context: Any) -> Cipher:
     return cipher
 
 
-#: Fewer characters has no token: version, key id, nonce and tag in base64.
-_SHORTEST_TOKEN = 44
-
-
 def is_token(value: Any, context: Any) -> bool:
     """Whether a plaintext has the form of a token under a key of the active cipher, if any is active."""
     # Tokens are base64 with padding; asking the cipher about each short text costs as much as encrypting it.
-    if not isinstance(value, str) or len(value) < _SHORTEST_TOKEN or len(value) % 4:
+    if not isinstance(value, str) or len(value) < SHORTEST_TOKEN or len(value) % 4:
         return False
     cipher = option(context, "cipher") or _CIPHER.get()
     recognises = getattr(cipher, "recognises", None)  # a user's own cipher may have no such method
@@ -173,7 +170,11 @@ def record_parts(names: tuple[str, ...], values: Mapping[str, Any]) -> tuple[Par
         KeyError: A field has no value.
         Misconfigured: A value cannot name a record; None is the id of a row that is not stored yet.
     """
-    return tuple(_part(name, values[name]) for name in names)
+    parts = [values[name] for name in names]
+    for index, value in enumerate(parts):
+        if type(value) is not int and type(value) is not str:
+            parts[index] = _part(names[index], value)
+    return tuple(parts)
 
 
 def _part(name: str, value: Any) -> Part:

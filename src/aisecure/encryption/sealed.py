@@ -24,16 +24,25 @@ from aisecure.encryption.places import Place
 __all__ = ["SealedModel"]
 
 
-class _Secrets(dict[str, Any]):
-    """The encrypted fields of a model, on their way to where the context of the call is known."""
+class _Secrets:
+    """The encrypted fields of a model, on their way to where mode and context of the call are known."""
 
     __slots__ = ("model",)
-    model: SealedModel
+
+    def __init__(self, model: SealedModel) -> None:
+        self.model = model
+
+    def __repr__(self) -> str:
+        return f"<{type(self.model).__name__}: encrypted fields>"
 
 
-def _seal(secrets: _Secrets, info: SerializationInfo) -> str:
+def _seal(secrets: _Secrets, info: SerializationInfo) -> Any:
     model = secrets.model
-    return model._envelope.seal(model, secrets, info.context)  # noqa: SLF001  (of this module)
+    envelope = model._envelope  # noqa: SLF001  (of this module)
+    if info.mode_is_json():
+        return envelope.seal(model, info.context)
+    values = model.__dict__
+    return {name: values[name] for name in envelope.names}
 
 
 class SealedModel(BaseModel):
@@ -83,14 +92,12 @@ class SealedModel(BaseModel):
             inherited_record if record is None else given.record,
         )
 
+    # Pydantic's own way to a value that is written and not read; what it returns is turned into the form wanted there.
     @computed_field(json_schema_extra={"format": "password"})  # type: ignore[prop-decorator]
     @property
-    def sealed(self) -> Annotated[Any, PlainSerializer(_seal, return_type=str, when_used="json")]:
+    def sealed(self) -> Annotated[Any, PlainSerializer(_seal)]:
         """The encrypted fields by name; in JSON their token."""
-        values = self.__dict__
-        secrets = _Secrets({name: values[name] for name in self._envelope.names})
-        secrets.model = self
-        return secrets
+        return _Secrets(self)
 
     @model_validator(mode="before")
     @classmethod

@@ -221,11 +221,17 @@ def test_dataclasses_have_encrypted_fields_too(cipher):
         assert cipher.decrypt(json.loads(text)["notes"], context=("Visit", "notes")) == "x"
 
 
-def test_places_without_a_name_and_types_that_would_be_lost_are_refused_at_definition():
+def test_outside_of_a_field_a_place_is_needed(cipher):
+    with using_cipher(cipher):
+        with pytest.raises(TypeError, match="belongs in a field of a model"):
+            TypeAdapter(Encrypted[str]).validate_python("x")
+        with pytest.raises(PydanticSerializationError, match="belongs in a field of a model"):
+            TypeAdapter(Encrypted[str]).dump_json(Encrypted("x"))
+
+
+def test_types_that_would_be_lost_are_refused_at_definition():
     with pytest.raises(TypeError, match="takes one type"):
         type("Bad", (BaseModel,), {"__annotations__": {"age": Encrypted}})
-    with pytest.raises(TypeError, match="belongs in a field of a model"):
-        TypeAdapter(Encrypted[str])
     with pytest.raises(TypeError, match="SecretStr is written to JSON as asterisks"):
         type("Bad", (BaseModel,), {"__annotations__": {"age": Encrypted[list[SecretStr]]}})
     with pytest.raises(PydanticSchemaGenerationError):

@@ -22,7 +22,7 @@ def postgres():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs, where no XDG_RUNTIME_DIR is set
-        from pgserver._commands import POSTGRES_BIN_PATH as binaries
+        from pgserver._commands import POSTGRES_BIN_PATH
         from pgserver.utils import ensure_prefix_permissions
 
     # Not pytest's folder: PostgreSQL refuses to run as root, and nobody else may enter that one.
@@ -31,16 +31,20 @@ def postgres():
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        ensure_prefix_permissions(binaries)
+        ensure_prefix_permissions(POSTGRES_BIN_PATH)
         options |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     data = folder / "data"
     subprocess.run(
-        [binaries / "initdb", "-D", data, "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres"]
-        + ["--no-sync", "--no-instructions"],
+        [
+            *(POSTGRES_BIN_PATH / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=utf8"),
+            *("--locale=C", "--no-sync", "--no-instructions"),
+        ],
         check=True,
         **options,
     )
-    server = subprocess.Popen([binaries / "postgres", "-D", data, "-F", "-h", "", "-k", folder], **options)
+    server = subprocess.Popen(
+        [POSTGRES_BIN_PATH / "postgres", "-D", data, "-F", "-h", "", "-k", folder], **options
+    )
     try:
         deadline = time.monotonic() + 30
         while True:

@@ -269,9 +269,8 @@ class TestColumns:
         with using_cipher(CIPHER), sqlite.begin() as connection:
             connection.execute(insert(patients).values(notes="a", other="b"))
             assert connection.execute(select(patients.c.notes, patients.c.other)).one() == ("a", "b")
-        with sqlite.begin() as connection:
-            with pytest.raises(Misconfigured, match="using_cipher"):
-                connection.execute(insert(patients).values(other="b"))
+        with sqlite.begin() as connection, pytest.raises(Misconfigured, match="using_cipher"):
+            connection.execute(insert(patients).values(other="b"))
 
     @pytest.mark.parametrize("source", [1, "key", Keyring.generate()])
     def test_what_is_no_cipher_is_refused_at_once(self, source):

@@ -178,4 +178,5 @@ def _flat(annotation: Any) -> list[Any]:
     """Return an annotation and everything inside of it, as far as the next encrypted type."""
     if get_origin(annotation) is Encrypted:
         return [annotation]
-    return [annotation, *(inner for part in get_args(annotation) for inner in _flat(part))]
+    inside = (*get_args(annotation), getattr(annotation, "__value__", None))  # the latter of a `type` alias
+    return [annotation, *(inner for part in inside if part is not None for inner in _flat(part))]

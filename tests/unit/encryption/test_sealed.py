@@ -11,6 +11,7 @@ from typing import Annotated, Generic, TypeVar
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
+from typing_extensions import TypeAliasType
 
 from aisecure.encryption import Encrypted, FieldCipher, Keyring, Place, SealedModel, using_cipher
 from aisecure.errors import DecryptionError, Misconfigured
@@ -242,11 +243,11 @@ class Tree(SealedModel):
 
 @pytest.mark.parametrize(
     ("annotations", "says"),
-    [({"notes": list[Encrypted[str]]}, "lists go inside"), ({"notes": Encrypted[str] | int}, "lists go inside"),
+    [({"notes": list[Encrypted[str]]}, "lists go inside"), ({"notes": TypeAliasType("Note", Encrypted[str])}, "lists go"), ({"notes": Encrypted[str] | int}, "lists go inside"),
      ({"notes": Annotated[Encrypted[str], Place("a", "b")]}, "keyword of the class"),
      ({"notes": Annotated[Encrypted[str], Field(alias="n")]}, "no alias"),
      ({"notes": Encrypted[str], "id": int}, "declare it before notes"), ({"notes": Encrypted[str]}, "declare it")],
-    ids=["list", "union", "place", "alias", "late record", "no record"],
+    ids=["list", "alias of the type", "union", "place", "alias", "late record", "no record"],
 )  # fmt: skip
 def test_forms_that_an_envelope_has_no_place_for_are_refused_at_definition(annotations, says):
     with pytest.raises(TypeError, match=says):

@@ -25,9 +25,6 @@ CONFIG = ConfigDict(
     ser_json_bytes="base64",
     val_json_bytes="base64",
     ser_json_inf_nan="constants",
-    allow_inf_nan=True,
-    hide_input_in_errors=True,
-    arbitrary_types_allowed=False,
 )
 
 

@@ -67,9 +67,13 @@ class Binding:
         if last is not None and last[0]() is cipher and last[1] == owner and last[2] == field:
             return last[3]
         bound = bind(cipher, owner, field, *self._rest)
-        if not isinstance(bound, _ByContext):
+        try:
             # Weakly: a class must not keep the keys of a cipher that is gone, such as those of an erased person.
-            self._last = (weakref.ref(cipher, _Forget(self)), owner, field, bound)
+            reference = weakref.ref(cipher, _Forget(self))
+        except TypeError:  # a user's own cipher may have slots without one for this
+            return bound
+        if not isinstance(bound, _ByContext):  # which holds the cipher itself
+            self._last = (reference, owner, field, bound)
         return bound
 
 

@@ -364,6 +364,19 @@ def test_a_binding_forgets_a_cipher_that_is_gone():
     assert binding._last is None
 
 
+def test_a_cipher_that_cannot_be_referred_to_weakly_is_bound_each_time(cipher):
+    class Slotted:
+        __slots__ = ()
+
+        def bind(self, *parts):
+            return cipher.bind(*parts)
+
+    binding, slotted = Binding("json", record=False), Slotted()
+    token = binding.to(slotted, "a", "b").encrypt("x")
+    assert binding.to(slotted, "a", "b").decrypt(token) == "x"
+    assert binding._last is None
+
+
 def test_threads_with_ciphers_of_their_own_do_not_meet():
     model = model_of(Encrypted[int])
     failed = []

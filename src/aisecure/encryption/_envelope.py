@@ -53,7 +53,8 @@ class Envelope:
         # Not total: a field that is added later is not in the envelopes of before.
         form: Any = TypedDict("Sealed", secret, total=False)  # type: ignore[misc]  # a class made at run time
         setattr(form, "__pydantic_config__", CONFIG)  # noqa: B010  (a class that type checkers know nothing about)
-        self._form = JsonForm(form)
+        # Optional, though never None: only what is no class may be given a configuration that reaches into `Any`.
+        self._form = JsonForm(form | None)
         before = list(types)[: list(types).index(self.names[0])] if self.names else list(types)
         late = [name for name in self._record if self.names and name not in before]
         if late:

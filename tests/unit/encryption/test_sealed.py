@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 import uuid
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -193,6 +193,17 @@ def test_a_title_names_the_records_where_no_place_is_given(cipher):
         row = json.loads(Row(a=1).model_dump_json())
         assert Row.model_validate_json(json.dumps(row)) == Row(a=1)
     assert cipher.decrypt(row["sealed"], context=("rows", "sealed", "sealed")) == '{"a":1}'
+
+
+def test_infinite_numbers_and_bytes_come_back(cipher):
+    class Row(SealedModel):
+        any: Encrypted[Any]
+        number: Encrypted[float]
+        data: Encrypted[list[bytes]]
+
+    row = Row(any=[float("inf")], number=float("-inf"), data=[b"\xff"])
+    with using_cipher(cipher):
+        assert Row.model_validate_json(row.model_dump_json()) == row
 
 
 def test_validated_assignment_goes_on(cipher):

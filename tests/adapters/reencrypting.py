@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, update
 from sqlalchemy.pool import NullPool
@@ -35,16 +36,23 @@ def connect(url):
     return engine
 
 
+def say(line):
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(url, keys, role, *words):
     engine, cipher = connect(url), FieldCipher(KeyFile(keys))
     table = patients(cipher)
     if role == "walk":
+        say("begin")
         reencrypt(
             TableTokens(engine, table.c.notes),
             cipher,
             batch=int(words[0]),
-            progress=lambda now: print(now, flush=True),
+            progress=say,
         )
+        say("done")
         return
     first, step, rows = map(int, words)
     parent = os.getppid()
@@ -54,6 +62,8 @@ def main(url, keys, role, *words):
         n += 1
         with engine.begin() as connection:
             connection.execute(update(table).where(table.c.id == row).values(notes=f"{first}:{n}"))
+        say(f"{row} {first}:{n}")
+        time.sleep(0.005)  # SQLite has no queue of writers: four that never pause starve everybody else
 
 
 if __name__ == "__main__":

@@ -31,10 +31,12 @@ cipher = FieldCipher(keys)
 
 
 class Base(DeclarativeBase):
-    pass
+    """The tables of the application."""
 
 
 class Patient(Base):
+    """What the database must not be able to read, apart from the id."""
+
     __tablename__ = "patients"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)

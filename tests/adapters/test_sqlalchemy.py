@@ -9,6 +9,7 @@ import pickle
 import traceback
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -408,7 +409,8 @@ class TestSecrecy:
             column(), Column("born", Date), Column("scan", EncryptedType(CIPHER, context=("s",), of=dict))
         )
         patients.metadata.create_all(engine)
-        rows = [{"notes": MARKER, "scan": []}, {"notes": MARKER, "scan": "x"}]
+        rows: list[dict[str, object]] = [{"notes": MARKER, "scan": []}, {"notes": MARKER, "scan": "x"}]
+        parameters: Any
         for parameters in (rows[0], rows):
             with engine.connect() as connection, pytest.raises(StatementError) as caught:
                 connection.execute(insert(patients), parameters)

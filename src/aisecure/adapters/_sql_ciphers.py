@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aisecure.encryption import fields
-from aisecure.errors import Misconfigured
+from aisecure.encryption.places import active_cipher
 from aisecure.ports import Cipher
 
 __all__ = ["CipherSource", "check_source", "cipher_of"]
@@ -31,12 +30,7 @@ def cipher_of(source: CipherSource) -> Cipher:
         Misconfigured: There is none.
     """
     if source is None:
-        source = fields._CIPHER.get()  # noqa: SLF001  (one contextvar for pydantic fields and columns)
-        if source is None:
-            raise Misconfigured(
-                "no cipher is active: give the column one, or wrap the work in using_cipher(cipher)",
-                code="config.no_cipher",
-            )
+        return active_cipher(None)  # one for pydantic fields and columns
     if _is_cipher(source):
         return source  # type: ignore[return-value]  # the line above says so
     return source()  # type: ignore[operator]  # checked by check_source

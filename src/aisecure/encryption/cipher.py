@@ -36,13 +36,17 @@ MAX_BYTES = 2**31 - 1 - 16
 
 _ID_SIZE = {1: 4, 2: 4, 3: 16}
 _NONCE, _TAG = 12, 16
-#: Contexts whose constant part is kept encoded.
-_KEPT_PLACES = 1024
+#: Columns whose constant part of the context is kept encoded.
+_KEPT_COLUMNS = 1024
 
 #: What a token that is none of ours makes its decoders and its key raise; no base64 and no UTF-8 are ValueErrors.
 _FAILURES = (InvalidTag, KeyError, ValueError, OverflowError)
 
 Token = TypeVar("Token", str, bytes)
+
+
+# The text methods of both classes, and the methods for bytes of the second, are the hot path, and written out flat: a
+# call more costs a twentieth of what AES does here.
 
 
 class FieldCipher:
@@ -64,7 +68,7 @@ class FieldCipher:
     'allergic to penicillin'
     """
 
-    __slots__ = ("__weakref__", "_keys", "_places")
+    __slots__ = ("__weakref__", "_columns", "_keys")
 
     def __init__(self, keys: Keyring | KeySource, *, max_messages: int = MAX_MESSAGES) -> None:
         if type(max_messages) is not int or not 0 < max_messages <= MAX_MESSAGES:
@@ -72,7 +76,7 @@ class FieldCipher:
         if not isinstance(keys, Keyring) and not callable(getattr(keys, "ring", None)):
             raise TypeError(f"FieldCipher takes a Keyring or a KeyFile, not {type(keys).__name__}")
         self._keys = DataKeys(keys, max_messages)
-        self._places: dict[tuple[Part, ...], BoundCipher] = {}
+        self._columns: dict[tuple[Part, ...], BoundCipher] = {}
 
     @property
     def source(self) -> Keyring | KeySource:
@@ -104,11 +108,29 @@ class FieldCipher:
             Unavailable, Misconfigured: The keys cannot be had.
         """
         try:
-            bound, last = self._places[context[:-1]], context[-1]
-            place = bound.numbered % last if type(last) is int else bound.prefix + encode_context((last,))
+            column, last = self._columns[context[:-1]], context[-1]
         except (KeyError, IndexError, TypeError):
-            place = self._encode(context)
-        return _seal_text(self._keys, plaintext, place)
+            return self._column(context).encrypt(plaintext, *context[-1:])
+        place = column.numbered % last if type(last) is int else column.prefix + encode_context((last,))
+        try:
+            data = plaintext.encode()
+        except (AttributeError, UnicodeEncodeError):
+            pass
+        else:
+            keys = self._keys
+            if keys.expires is not None and monotonic() >= keys.expires:
+                keys.refresh()
+            key = keys.sealing
+            try:
+                key.use()
+                if len(data) > LARGE_BYTES:
+                    key = _other(keys, data)
+            except StopIteration:
+                key = _other(keys, data)
+            nonce = urandom(12)
+            return b64encode_as_string(key.head + nonce + key.seal(nonce, data, place))
+        # Outside the handler: the encoder's error carries the whole text.
+        raise _no_text(plaintext)
 
     def decrypt(self, token: str, *, context: tuple[Part, ...] = ()) -> str:
         """Return the text of a token.
@@ -119,11 +141,29 @@ class FieldCipher:
             Unavailable, Misconfigured: The keys cannot be had.
         """
         try:
-            bound, last = self._places[context[:-1]], context[-1]
-            place = bound.numbered % last if type(last) is int else bound.prefix + encode_context((last,))
+            column, last = self._columns[context[:-1]], context[-1]
         except (KeyError, IndexError, TypeError):
-            place = self._encode(context)
-        return _open_text(self._keys, token, place)
+            return self._column(context).decrypt(token, *context[-1:])
+        place = column.numbered % last if type(last) is int else column.prefix + encode_context((last,))
+        if not isinstance(token, str):
+            raise TypeError(f"decrypt takes a text token, not {type(token).__name__}")
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
+        try:
+            data = b64decode(token, None, True)
+            spare = len(data) % 3
+            # The last character before the padding has bits that decoders drop; set, they would make another token.
+            if not spare or (token[-3] in "AQgw" if spare == 1 else token[-2] in "AEIMQUYcgkosw048"):
+                start = keys.head_size
+                aead = keys.opening.get(data[:start])
+                if aead is None:
+                    return _open_other(keys, data, place).decode()
+                return aead.decrypt(data[start : start + 12], data[start + 12 :], place).decode()
+        except _FAILURES:
+            pass
+        # Outside the handler, so that not even the chain of exceptions says which it was.
+        raise DecryptionError
 
     def encrypt_bytes(self, data: bytes, *, context: tuple[Part, ...] = ()) -> bytes:
         """Return a binary token for BLOB columns; as `encrypt`, without the base64.
@@ -132,21 +172,11 @@ class FieldCipher:
         >>> len(cipher.encrypt_bytes(b"", context=("scans", "image", 7)))
         41
         """
-        try:
-            bound, last = self._places[context[:-1]], context[-1]
-            place = bound.numbered % last if type(last) is int else bound.prefix + encode_context((last,))
-        except (KeyError, IndexError, TypeError):
-            place = self._encode(context)
-        return _seal_bytes(self._keys, data, place)
+        return self._column(context).encrypt_bytes(data, *context[-1:])
 
     def decrypt_bytes(self, token: bytes, *, context: tuple[Part, ...] = ()) -> bytes:
         """Return the bytes of a binary token; errors as for `decrypt`."""
-        try:
-            bound, last = self._places[context[:-1]], context[-1]
-            place = bound.numbered % last if type(last) is int else bound.prefix + encode_context((last,))
-        except (KeyError, IndexError, TypeError):
-            place = self._encode(context)
-        return _open_bytes(self._keys, token, place)
+        return self._column(context).decrypt_bytes(token, *context[-1:])
 
     def bind(self, *parts: Part) -> BoundCipher:
         """Return a cipher for one column: these parts are encoded once and stand before those of each record.
@@ -176,17 +206,21 @@ class FieldCipher:
         head = _named(token)
         return head is not None and self.keyring.knows(head[1:])
 
-    def _encode(self, context: tuple[Part, ...]) -> bytes:
-        """Return an encoded context whose constant part was not met before, and remember that."""
+    def _column(self, context: tuple[Part, ...]) -> BoundCipher:
+        """Return the cipher of all parts but the last, and remember it."""
+        try:
+            return self._columns[context[:-1]]
+        except (KeyError, TypeError):
+            pass
         if type(context) is not tuple:
             raise TypeError(f"context is a tuple of texts and whole numbers, not {type(context).__name__}")
-        place = encode_context(context)
+        column = self.bind(*context[:-1])
         # 1 and True are one key of a dict, and two contexts.
         if all(type(part) is str for part in context[:-1]):
-            if len(self._places) >= _KEPT_PLACES:
-                self._places.clear()
-            self._places[context[:-1]] = self.bind(*context[:-1])
-        return place
+            if len(self._columns) >= _KEPT_COLUMNS:
+                self._columns.clear()
+            self._columns[context[:-1]] = column
+        return column
 
     def __repr__(self) -> str:
         return f"FieldCipher({self._keys.ring!r})"
@@ -216,7 +250,25 @@ class BoundCipher:
             place = self.numbered % record
         else:
             place = self.prefix + encode_context(record)
-        return _seal_text(self._keys, plaintext, place)
+        try:
+            data = plaintext.encode()
+        except (AttributeError, UnicodeEncodeError):
+            pass
+        else:
+            keys = self._keys
+            if keys.expires is not None and monotonic() >= keys.expires:
+                keys.refresh()
+            key = keys.sealing
+            try:
+                key.use()
+                if len(data) > LARGE_BYTES:
+                    key = _other(keys, data)
+            except StopIteration:
+                key = _other(keys, data)
+            nonce = urandom(12)
+            return b64encode_as_string(key.head + nonce + key.seal(nonce, data, place))
+        # Outside the handler: the encoder's error carries the whole text.
+        raise _no_text(plaintext)
 
     def decrypt(self, token: str, *record: Part) -> str:
         """Return the text of a token; errors as for `FieldCipher.decrypt`."""
@@ -224,7 +276,25 @@ class BoundCipher:
             place = self.numbered % record
         else:
             place = self.prefix + encode_context(record)
-        return _open_text(self._keys, token, place)
+        if not isinstance(token, str):
+            raise TypeError(f"decrypt takes a text token, not {type(token).__name__}")
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
+        try:
+            data = b64decode(token, None, True)
+            spare = len(data) % 3
+            # The last character before the padding has bits that decoders drop; set, they would make another token.
+            if not spare or (token[-3] in "AQgw" if spare == 1 else token[-2] in "AEIMQUYcgkosw048"):
+                start = keys.head_size
+                aead = keys.opening.get(data[:start])
+                if aead is None:
+                    return _open_other(keys, data, place).decode()
+                return aead.decrypt(data[start : start + 12], data[start + 12 :], place).decode()
+        except _FAILURES:
+            pass
+        # Outside the handler, so that not even the chain of exceptions says which it was.
+        raise DecryptionError
 
     def encrypt_bytes(self, data: bytes, *record: Part) -> bytes:
         """Return a binary token; the same as `FieldCipher.encrypt_bytes` with the bound parts and these."""
@@ -232,33 +302,9 @@ class BoundCipher:
             place = self.numbered % record
         else:
             place = self.prefix + encode_context(record)
-        return _seal_bytes(self._keys, data, place)
-
-    def decrypt_bytes(self, token: bytes, *record: Part) -> bytes:
-        """Return the bytes of a binary token; errors as for `FieldCipher.decrypt`."""
-        if len(record) == 1 and type(record[0]) is int:
-            place = self.numbered % record
-        else:
-            place = self.prefix + encode_context(record)
-        return _open_bytes(self._keys, token, place)
-
-    def __repr__(self) -> str:
-        return f"BoundCipher({self._keys.ring!r})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a BoundCipher is not pickled: it holds keys")
-
-
-# The four that follow, and the two lines above that find the place, are the hot path: a call more in it costs a
-# twentieth of what AES does, so they repeat each other.
-
-
-def _seal_text(keys: DataKeys, plaintext: str, place: bytes) -> str:
-    try:
-        data = plaintext.encode()
-    except (AttributeError, UnicodeEncodeError):
-        pass
-    else:
+        if not isinstance(data, bytes):
+            raise TypeError(f"encrypt_bytes takes bytes, not {type(data).__name__}")
+        keys = self._keys
         if keys.expires is not None and monotonic() >= keys.expires:
             keys.refresh()
         key = keys.sealing
@@ -269,62 +315,34 @@ def _seal_text(keys: DataKeys, plaintext: str, place: bytes) -> str:
         except StopIteration:
             key = _other(keys, data)
         nonce = urandom(12)
-        return b64encode_as_string(key.head + nonce + key.seal(nonce, data, place))
-    # Outside the handler: the encoder's error carries the whole text.
-    raise _no_text(plaintext)
+        return key.head + nonce + key.seal(nonce, data, place)
 
-
-def _open_text(keys: DataKeys, token: str, place: bytes) -> str:
-    if not isinstance(token, str):
-        raise TypeError(f"decrypt takes a text token, not {type(token).__name__}")
-    if keys.expires is not None and monotonic() >= keys.expires:
-        keys.refresh()
-    try:
-        data = b64decode(token, None, True)
-        spare = len(data) % 3
-        # The last character before the padding has bits that decoders drop; set, they would make another token.
-        if not spare or (token[-3] in "AQgw" if spare == 1 else token[-2] in "AEIMQUYcgkosw048"):
+    def decrypt_bytes(self, token: bytes, *record: Part) -> bytes:
+        """Return the bytes of a binary token; errors as for `FieldCipher.decrypt`."""
+        if len(record) == 1 and type(record[0]) is int:
+            place = self.numbered % record
+        else:
+            place = self.prefix + encode_context(record)
+        if not isinstance(token, bytes):
+            raise TypeError(f"decrypt_bytes takes bytes, not {type(token).__name__}")
+        keys = self._keys
+        if keys.expires is not None and monotonic() >= keys.expires:
+            keys.refresh()
+        try:
             start = keys.head_size
-            aead = keys.opening.get(data[:start])
+            aead = keys.opening.get(token[:start])
             if aead is None:
-                return _open_other(keys, data, place).decode()
-            return aead.decrypt(data[start : start + 12], data[start + 12 :], place).decode()
-    except _FAILURES:
-        pass
-    # Outside the handler, so that not even the chain of exceptions says which it was.
-    raise DecryptionError
+                return _open_other(keys, token, place)
+            return aead.decrypt(token[start : start + 12], token[start + 12 :], place)
+        except _FAILURES:
+            pass
+        raise DecryptionError
 
+    def __repr__(self) -> str:
+        return f"BoundCipher({self._keys.ring!r})"
 
-def _seal_bytes(keys: DataKeys, data: bytes, place: bytes) -> bytes:
-    if not isinstance(data, bytes):
-        raise TypeError(f"encrypt_bytes takes bytes, not {type(data).__name__}")
-    if keys.expires is not None and monotonic() >= keys.expires:
-        keys.refresh()
-    key = keys.sealing
-    try:
-        key.use()
-        if len(data) > LARGE_BYTES:
-            key = _other(keys, data)
-    except StopIteration:
-        key = _other(keys, data)
-    nonce = urandom(12)
-    return key.head + nonce + key.seal(nonce, data, place)
-
-
-def _open_bytes(keys: DataKeys, token: bytes, place: bytes) -> bytes:
-    if not isinstance(token, bytes):
-        raise TypeError(f"decrypt_bytes takes bytes, not {type(token).__name__}")
-    if keys.expires is not None and monotonic() >= keys.expires:
-        keys.refresh()
-    try:
-        start = keys.head_size
-        aead = keys.opening.get(token[:start])
-        if aead is None:
-            return _open_other(keys, token, place)
-        return aead.decrypt(token[start : start + 12], token[start + 12 :], place)
-    except _FAILURES:
-        pass
-    raise DecryptionError
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a BoundCipher is not pickled: it holds keys")
 
 
 def _other(keys: DataKeys, data: bytes) -> DataKey:

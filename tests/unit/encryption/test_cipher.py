@@ -414,7 +414,7 @@ class TestRings:
     def test_remembered_places_are_bounded(self):
         cipher = FieldCipher(Keyring.generate())
         tokens = [cipher.encrypt(str(n), context=("t", str(n), n)) for n in range(3000)]
-        assert len(cipher._places) <= 1024
+        assert len(cipher._columns) <= 1024
         assert all(cipher.decrypt(t, context=("t", str(n), n)) == str(n) for n, t in enumerate(tokens))
 
 

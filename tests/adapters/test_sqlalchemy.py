@@ -235,9 +235,9 @@ class TestColumns:
         with acting_as(Principal("a", tenant="one")), sqlite.begin() as connection:
             connection.execute(insert(patients).values(notes="well"))
             assert connection.scalar(select(patients.c.notes)) == "well"
-        with acting_as(Principal("b", tenant="two")), sqlite.begin() as connection:
-            with pytest.raises(DecryptionError):
-                connection.scalar(select(patients.c.notes))
+        other = acting_as(Principal("b", tenant="two"))
+        with other, sqlite.begin() as connection, pytest.raises(DecryptionError):
+            connection.scalar(select(patients.c.notes))
 
     @pytest.mark.parametrize(
         "refused",

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from sqlalchemy import (
     Column,
     Date,
-    Float,
     Integer,
     LargeBinary,
     MetaData,
@@ -33,7 +32,16 @@ from tests.adapters import reencrypting
 
 from aisecure.adapters.sqlalchemy import EncryptedAttribute, EncryptedType, TableTokens, current_tenant
 from aisecure.cli import main
-from aisecure.encryption import BlindIndex, FieldCipher, KeyFile, Keyring, reencrypt, using_cipher
+from aisecure.cli.reencrypt import _bar
+from aisecure.encryption import (
+    BlindIndex,
+    FieldCipher,
+    KeyFile,
+    Keyring,
+    ReencryptionProgress,
+    reencrypt,
+    using_cipher,
+)
 from aisecure.errors import Misconfigured, Unavailable
 
 RING = Keyring.generate()
@@ -79,7 +87,6 @@ KEYS = {
     "text": ([Column("id", String(40), primary_key=True)], lambda n: {"id": f"Ä{n % 3} \x01'\"%{n}"}),
     "uuid": ([Column("id", Uuid, primary_key=True)], lambda n: {"id": uuid4()}),
     "date": ([Column("id", Date, primary_key=True)], lambda n: {"id": date(2026, 1, 1 + n)}),
-    "float": ([Column("id", Float, primary_key=True)], lambda n: {"id": n / 3}),
     "composite": (
         [Column("tenant", String(9), primary_key=True), Column("day", Date, primary_key=True), Column("n", Integer, primary_key=True)],
         lambda n: {"tenant": "ab"[n % 2], "day": date(2026, 1, 1 + n % 3), "n": n},
@@ -334,6 +341,21 @@ class TestCommand:
                 reencrypt(TableTokens(world.engine, world.table.c.notes), FieldCipher(world.file)).skipped
                 == 5
             )
+
+    def test_a_long_run_says_where_it_is(self, world, monkeypatch):
+        monkeypatch.setattr("aisecure.cli.reencrypt._LINE_SECONDS", 0)
+        world.file.rotate()
+        told = world(*self.PLAIN, "--batch", "2").stderr
+        assert "patients.notes: pass 1, 4 rows, 4 changed, 0 failed" in told
+        assert "pass 2, 5 rows, 5 changed" in told
+
+    def test_a_terminal_shows_a_bar(self, world, capsys):
+        with _bar(TableTokens(world.engine, world.table.c.notes)) as progress:
+            progress(ReencryptionProgress(1, 2, 2, 0))
+            progress(ReencryptionProgress(2, 5, 5, 0))
+        told = capsys.readouterr().err
+        assert "patients.notes, pass 2" in told
+        assert "5/5" in told
 
     def test_json_is_one_object(self, world):
         world.file.rotate()

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, mapped_column, object_mapper
-from sqlalchemy.orm.attributes import get_history, instance_state
+from sqlalchemy.orm.attributes import PASSIVE_NO_INITIALIZE, get_history
 from sqlalchemy.sql.elements import ColumnElement
 
 from aisecure.adapters._sql_ciphers import CipherSource, cipher_of
@@ -237,19 +237,14 @@ class EncryptedAttribute(Generic[T]):
             )
 
     def _before_update(self, mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        state = instance_state(target)
-        if self.token_name in state.unloaded:
-            # A deferred token that nobody read; what follows must not load it for nothing.
-            changed = False
-        else:
-            changed = bool(get_history(target, self.token_name).added)
         bound = (*self.row_of(mapper), *((self.tenant,) if isinstance(self.tenant, str) else ()))
-        if any(get_history(target, name).added for name in bound):
+        # Without loading what was not touched: a flush is no time for more SELECTs.
+        if any(get_history(target, name, PASSIVE_NO_INITIALIZE).added for name in bound):
             raise ValueError(
                 f"{self.sealer.place}: its tokens are bound to {', '.join(bound)}, which therefore cannot change; "
                 "make a new record"
             )
-        if changed:
+        if get_history(target, self.token_name, PASSIVE_NO_INITIALIZE).added:
             self._seal(target)
 
     def _seal(self, target: object) -> None:

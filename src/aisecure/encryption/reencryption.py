@@ -142,8 +142,8 @@ class ReencryptionReport:
         seconds: How long it took.
         complete: The last pass met no old token, other than those that failed.
         tokens: Number of tokens of the last pass by key id; ``none`` for what is no token.
-        retirable: Ids of the keys of the ring that no token needs any more; only when nothing failed. Retire
-            them when the same holds for every other store under this ring, and its backups.
+        retirable: Ids of the keys of the ring, not yet retired, that no token needs any more; only when nothing
+            failed. Retire them when the same holds for every other store under this ring.
     """
 
     store: str
@@ -167,7 +167,7 @@ class ReencryptionReport:
 
     @property
     def rows_per_second(self) -> float:
-        """Tokens met, in all passes together about `passes` times `seen`, by second."""
+        """Tokens looked at in a second, in all passes together."""
         return self.seen * self.passes / self.seconds if self.seconds > 0 else 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,7 +336,8 @@ class _Run:
     def report(self, seconds: float) -> ReencryptionReport:
         ring = self.cipher.keyring
         needed = {ring.primary, *self.tokens}
-        unneeded = tuple(key_id for key_id in ring.key_ids if key_id not in needed)
+        in_use = (key.id.hex() for key in ring.keys if not key.retired)
+        unneeded = tuple(key_id for key_id in in_use if key_id not in needed)
         return ReencryptionReport(
             store=self.store.name,
             primary=ring.primary,

@@ -91,6 +91,12 @@ def test_tokens_of_the_first_version_are_brought_to_the_newest():
     assert OLD.decrypt(store.tokens[1], context=("notes", 1)) == "first"
 
 
+def test_a_key_that_is_retired_already_is_not_named_again():
+    store = shelf(1)
+    reencrypt(store, NEW)
+    assert reencrypt(store, FieldCipher(NEWER.retire(RING.primary))).retirable == ()
+
+
 def test_a_second_run_changes_nothing_and_reads_once():
     store = shelf(10)
     reencrypt(store, NEW, batch=3)

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import (
+    CHAR,
     Column,
     Date,
     ForeignKey,
@@ -629,6 +630,52 @@ class TestAttributes:
         session.commit()
         session.expire_all()
         assert session.get(Counted, 7).notes == "well"
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "error"),
+        [
+            (Integer, "42", TypeError),
+            (Integer, 4.0, TypeError),
+            (Integer, True, TypeError),
+            (String, 42, TypeError),
+            (Uuid(as_uuid=False), str(UUID(int=0xABC)).upper(), ValueError),
+            (CHAR(9), "abc", Misconfigured),
+            (Date, date(2026, 1, 1), TypeError),
+        ],
+    )
+    def test_a_key_that_would_come_back_as_another_is_refused(self, sqlite, kind, value, error):
+        class Local(DeclarativeBase):
+            pass
+
+        class Row(Local):
+            __tablename__ = "rows"
+            id = mapped_column(kind, primary_key=True, autoincrement=False)
+            notes = EncryptedAttribute(CIPHER, context=("rows", "notes"))
+
+        Local.metadata.create_all(sqlite)
+        with Session(sqlite) as session:
+            session.add(Row(id=value, notes="well"))
+            with pytest.raises(error):
+                session.commit()
+
+    @pytest.mark.parametrize(
+        ("kind", "value"), [(Integer, 42), (String, "a"), (Uuid(as_uuid=False), str(UUID(int=0xABC)))]
+    )
+    def test_other_keys_come_back(self, sqlite, kind, value):
+        class Local(DeclarativeBase):
+            pass
+
+        class Row(Local):
+            __tablename__ = "rows"
+            id = mapped_column(kind, primary_key=True, autoincrement=False)
+            notes = EncryptedAttribute(CIPHER, context=("rows", "notes"))
+
+        Local.metadata.create_all(sqlite)
+        with Session(sqlite) as session:
+            session.add(Row(id=value, notes="well"))
+            session.commit()
+            session.expunge_all()
+            assert session.scalars(select(Row)).one().notes == "well"
 
     def test_another_attribute_can_name_the_row(self, session):
         record = Referred(notes="well")

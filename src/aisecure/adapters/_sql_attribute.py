@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 from uuid import UUID
 
-from sqlalchemy import event
+from sqlalchemy import CHAR, Integer, String, Uuid, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, mapped_column, object_mapper
 from sqlalchemy.orm.attributes import PASSIVE_NO_INITIALIZE, get_history
@@ -220,6 +220,7 @@ class EncryptedAttribute(Generic[T]):
         if isinstance(held, _Pending):
             for name in self.row_of(mapper):
                 self._make_key(mapper, target, name)
+                self._check_key(mapper, target, name)
         elif held is None:
             setattr(target, self.token_name, None)
         self._seal(target)
@@ -276,6 +277,22 @@ class EncryptedAttribute(Generic[T]):
             f"{self.sealer.place}: {name} is not known before the INSERT, so no token can be bound to it; "
             "give it a default that Python computes (default=uuid4), or name another attribute as row"
         )
+
+    def _check_key(self, mapper: Mapper[Any], target: object, name: str) -> None:
+        """Refuse a key that the database would give back as another value: the token would not open for it."""
+        kind = mapper.get_property(name).columns[0].type
+        value = getattr(target, name)
+        if isinstance(kind, CHAR):
+            raise Misconfigured(
+                f"{self.sealer.place}: {name} is a CHAR, which databases pad; make it a String"
+            )
+        if isinstance(kind, Uuid) and isinstance(value, str):
+            if value != str(UUID(value)):
+                raise ValueError(f"{self.sealer.place}: {name} is written as str(UUID(...)) writes it")
+        elif isinstance(kind, Integer | String) and not isinstance(value, kind.python_type):
+            raise TypeError(
+                f"{self.sealer.place}: {name} is of type {kind.python_type.__name__}, not {type(value).__name__}"
+            )
 
 
 class EncryptedColumns:

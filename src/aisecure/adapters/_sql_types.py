@@ -172,7 +172,9 @@ class EncryptedType(TypeDecorator[Any]):
     """
 
     impl = Text
+    #: Statements with this type can be kept compiled.
     cache_ok = True
+    #: Knows IS NULL and nothing else.
     comparator_factory = _NullOnly
 
     def __init__(
@@ -194,24 +196,29 @@ class EncryptedType(TypeDecorator[Any]):
         self._sealer = Sealer(cipher, context, of, binary=self.binary)
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database."""
         withhold_plaintext(dialect)
         return dialect.type_descriptor(LargeBinary() if self.binary else Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Return what is stored for a value."""
         if value is None:
             return None
         return self._sealer.seal(value, cipher_of(self.cipher), *self._rest())
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Return the value of what is stored."""
         if value is None:
             return None
         return self._sealer.open(value, cipher_of(self.cipher), *self._rest())
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return the type of what is compared with such a column: the same."""
         return self
 
     @property
     def python_type(self) -> type[Any]:
+        """The type of values."""
         return self.of if isinstance(self.of, type) else object
 
     def _rest(self) -> tuple[str, ...]:
@@ -229,7 +236,9 @@ class TokenType(TypeDecorator[Any]):
     """
 
     impl = Text
+    #: Statements with this type can be kept compiled.
     cache_ok = True
+    #: Knows IS NULL and nothing else.
     comparator_factory = _NullOnly
 
     def __init__(self, binary: bool = False) -> None:  # noqa: FBT001, FBT002  (as in EncryptedType)
@@ -237,10 +246,12 @@ class TokenType(TypeDecorator[Any]):
         self.binary = binary
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database."""
         withhold_plaintext(dialect)
         return dialect.type_descriptor(LargeBinary() if self.binary else Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Return what is stored for a value."""
         if value is None or (isinstance(value, bytes if self.binary else str) and _is_token(value)):
             return value
         raise TypeError(
@@ -249,9 +260,11 @@ class TokenType(TypeDecorator[Any]):
         )
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Return the value of what is stored."""
         return bytes(value) if self.binary and value is not None else value
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return the type of what is compared with such a column: the same."""
         return self
 
 
@@ -259,21 +272,25 @@ class BlindIndexType(TypeDecorator[str]):
     """A column of index tokens: it takes what `BlindIndex.of` returns and refuses whatever is none."""
 
     impl = String
+    #: Statements with this type can be kept compiled.
     cache_ok = True
 
     def __init__(self) -> None:
         super().__init__(_INDEX_LENGTH)
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database."""
         withhold_plaintext(dialect)
         return dialect.type_descriptor(String(_INDEX_LENGTH))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return what is stored for a value."""
         if value is None or BlindIndex.recognises(value):
             return value
         raise TypeError("this column takes index tokens only: write and look up index.of(value)")
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return the type of what is compared with such a column: the same."""
         return self
 
 

@@ -58,6 +58,9 @@ FRAMEWORKS = (
     "openai",
     "redis",
     "bleach",
+    "sqlalchemy",
+    "boto3",
+    "pkcs11",
 )
 
 
@@ -157,6 +160,13 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "langchain_stores": {"langchain_core"},
         "langchain_vectors": {"langchain_core"},
         "langgraph": {"langchain_core"},
+        "sqlalchemy": {"sqlalchemy"},
+        "_sql_attribute": {"sqlalchemy"},
+        "_sql_ciphers": {"sqlalchemy"},
+        "_sql_errors": {"sqlalchemy"},
+        "_sql_tokens": {"sqlalchemy"},
+        "_sql_types": {"sqlalchemy"},
+        "_sql_values": {"sqlalchemy"},
         "_message_json": {"langchain_core"},
         "_revealing_embeddings": {"langchain_core"},
     }

@@ -105,7 +105,7 @@ def test_a_ring_moves_to_a_passphrase_and_to_another(run, tmp_path):
     assert run("keys", "ring", "show").exit_code == 3
     with Shield.from_config("next.toml") as shield:
         assert shield.part(FieldCipher).decrypt(token, context=("t",)) == "x"
-    assert KeyFile(tmp_path / "data/keys/fields.json", provider=Passphrase("another passphrase")).ring()
+    assert KeyFile(tmp_path / "data/keys/fields.json", provider=Passphrase("another passphrase")).ring().keys
 
 
 def test_a_broken_ring_is_said_with_its_remedy(run, tmp_path):

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import CHAR, Integer, String, Uuid, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, mapped_column, object_mapper
-from sqlalchemy.orm.attributes import PASSIVE_NO_INITIALIZE, get_history
+from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.sql.elements import ColumnElement
 
 from aisecure.adapters._sql_ciphers import CipherSource, cipher_of

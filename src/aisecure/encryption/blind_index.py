@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hmac
 import re
-import threading
 import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime
@@ -92,7 +91,6 @@ class BlindIndex:
         "_expires",
         "_field",
         "_key_id",
-        "_lock",
         "_normalise",
         "_ring",
         "_source",
@@ -122,7 +120,6 @@ class BlindIndex:
         self._normalise = normalise
         self._key_id = None if key_id is None else bytes.fromhex(key_id)
         self._derived: dict[tuple[bytes, str], bytes] = {}
-        self._lock = threading.Lock()
         self._ring, self._expires = _fetched(keys)
         if not isinstance(keys, Keyring):
             keys.subscribe(self._expire)
@@ -209,15 +206,12 @@ class BlindIndex:
 
     def _present(self) -> Keyring:
         if self._expires is not None and monotonic() >= self._expires:
-            with self._lock:
-                try:
-                    ring, self._expires = _fetched(self._source)
-                except BaseException:
-                    self._expires = 0.0  # the next one asks again, and fails closed too
-                    raise
-                if ring is not self._ring:
-                    # Index keys of what is gone go too.
-                    self._ring, self._derived = ring, {}
+            # Without a lock, since two threads that ask at once get the same ring.
+            ring, expires = _fetched(self._source)
+            if ring is not self._ring:
+                # Index keys of what is gone go too.
+                self._ring, self._derived = ring, {}
+            self._expires = expires
         return self._ring
 
     def _expire(self) -> None:

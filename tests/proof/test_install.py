@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Statement that uses what an extra is for.
 EXTRAS = {
     "all": "import aisecure.adapters.fastapi, aisecure.adapters.flask, aisecure.adapters.langchain",
+    "aws": "from aisecure.encryption.providers import AwsKms; print(AwsKms('alias/ring', region='eu-west-1'))",
     "bench": "import aisecure, msgspec",
     "bleach": "import warnings; warnings.simplefilter('ignore'); from aisecure.sanitize import HtmlSanitizer;"
     " print(HtmlSanitizer(engine='bleach').clean('<b>x</b><script>y</script>'))",
@@ -28,7 +29,9 @@ EXTRAS = {
     "fastapi": "import aisecure.adapters.fastapi",
     "flask": "import aisecure.adapters.flask",
     "langchain": "import aisecure.adapters.langchain",
+    "pkcs11": "import pkcs11; from aisecure.encryption.providers import Pkcs11",
     "redis": "from aisecure.quotas import RedisStore; print(RedisStore('redis://127.0.0.1:1'))",
+    "sql": "import sqlalchemy; from aisecure.adapters.sqlalchemy import EncryptedType; print(EncryptedType)",
 }
 CORE_MEGABYTES = 45
 

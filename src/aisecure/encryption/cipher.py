@@ -110,6 +110,8 @@ class FieldCipher:
         try:
             column, last = self._columns[context[:-1]], context[-1]
         except (KeyError, IndexError, TypeError):
+            column = None
+        if column is None:  # outside the handler: an error of what follows shall have no other before it
             return self._column(context).encrypt(plaintext, *context[-1:])
         place = column.numbered % last if type(last) is int else column.prefix + encode_context((last,))
         try:
@@ -143,6 +145,8 @@ class FieldCipher:
         try:
             column, last = self._columns[context[:-1]], context[-1]
         except (KeyError, IndexError, TypeError):
+            column = None
+        if column is None:  # outside the handler: an error of what follows shall have no other before it
             return self._column(context).decrypt(token, *context[-1:])
         place = column.numbered % last if type(last) is int else column.prefix + encode_context((last,))
         if not isinstance(token, str):

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Literal, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aisecure.encryption.providers._costs import ARGON2ID, SCRYPT, Argon2idCost, ScryptCost
@@ -124,7 +124,7 @@ class Passphrase:
     def _derive(self, cost: Argon2idCost | ScryptCost, salt: bytes) -> bytes:
         try:
             return cost.derive(self._passphrase, salt)
-        except MemoryError:
+        except (MemoryError, InternalError):  # the second from Argon2id of cryptography up to 47
             missing = None
         except UnsupportedAlgorithm:
             missing = type(cost).__name__.removesuffix("Cost")

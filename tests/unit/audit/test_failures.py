@@ -222,6 +222,7 @@ def start(folder, name, count, segment_bytes, durability="os"):
             durability,
         ],
         stdout=subprocess.PIPE,
+        bufsize=0,  # what readline() would read ahead, communicate() would not see
     )
 
 

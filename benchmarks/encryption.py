@@ -35,14 +35,14 @@ def run() -> bool:
         table.add(LIMIT, seal)
         _peers(table, text, encrypt=True)
         table.add("aisecure, column bound", partial(notes.encrypt, text, 42), Goal(1.8))
-        table.add("aisecure, context= tuple", partial(cipher.encrypt, text, context=CONTEXT), Goal(1.8))
+        table.add("aisecure, context= tuple", _whole(cipher.encrypt, text), Goal(1.8))
         good &= compare(table)
         table = Table(f"Decrypt {size} bytes from a text token, ring of {KEYS} keys")
         table.add("AESGCM (the limit)", unseal)
         _peers(table, text, encrypt=False)
         table.add("aisecure, column bound", partial(notes.decrypt, token, 42), Goal(2.2))
         table.add("aisecure, column bound, key in mid-ring", partial(notes.decrypt, older, 42), Goal(2.2))
-        table.add("aisecure, context= tuple", partial(cipher.decrypt, token, context=CONTEXT), Goal(2.2))
+        table.add("aisecure, context= tuple", _whole(cipher.decrypt, token), Goal(2.2))
         good &= compare(table)
     for size, goal in ((16, 1.5), (256, 1.5), (4096, 1.3), (1 << 20, 1.3)):
         data = b"x" * size
@@ -52,15 +52,20 @@ def run() -> bool:
         table.add(LIMIT, seal)
         table.peer("tink AES256_GCM", partial(_tink, data, encrypt=True))
         table.add("aisecure, column bound", partial(notes.encrypt_bytes, data, 42), Goal(goal))
-        table.add("aisecure, context= tuple", partial(cipher.encrypt_bytes, data, context=CONTEXT))
+        table.add("aisecure, context= tuple", _whole(cipher.encrypt_bytes, data))
         good &= compare(table)
         table = Table(f"Decrypt {size} bytes from bytes")
         table.add("AESGCM (the limit)", unseal)
         table.peer("tink AES256_GCM", partial(_tink, data, encrypt=False))
         table.add("aisecure, column bound", partial(notes.decrypt_bytes, sealed, 42), Goal(goal))
-        table.add("aisecure, context= tuple", partial(cipher.decrypt_bytes, sealed, context=CONTEXT))
+        table.add("aisecure, context= tuple", _whole(cipher.decrypt_bytes, sealed))
         good &= compare(table)
     return good
+
+
+def _whole(method: Callable[..., object], value: object) -> Callable[[], object]:
+    # As a caller writes it: `partial` merges keyword arguments, at a tenth of what is measured here.
+    return lambda: method(value, context=CONTEXT)
 
 
 def _peers(table: Table, text: str, *, encrypt: bool) -> None:

@@ -38,6 +38,8 @@ _ID_SIZE = {1: 4, 2: 4, 3: 16}
 _NONCE, _TAG = 12, 16
 #: Columns whose constant part of the context is kept encoded.
 _KEPT_COLUMNS = 1024
+#: All parts of a context but the last. Made once, as is `BoundCipher.width`: both are half as dear as ``-1`` here.
+_HEAD = slice(None, -1)
 
 #: What a token that is none of ours makes its decoders and its key raise; no base64 and no UTF-8 are ValueErrors.
 _FAILURES = (InvalidTag, KeyError, ValueError, OverflowError)
@@ -108,7 +110,8 @@ class FieldCipher:
             Unavailable, Misconfigured: The keys cannot be had.
         """
         try:
-            column, last = self._columns[context[:-1]], context[-1]
+            column = self._columns[context[_HEAD]]
+            last = context[column.width]
         except (KeyError, IndexError, TypeError):
             column = None
         if column is None:  # outside the handler: an error of what follows shall have no other before it
@@ -143,7 +146,8 @@ class FieldCipher:
             Unavailable, Misconfigured: The keys cannot be had.
         """
         try:
-            column, last = self._columns[context[:-1]], context[-1]
+            column = self._columns[context[_HEAD]]
+            last = context[column.width]
         except (KeyError, IndexError, TypeError):
             column = None
         if column is None:  # outside the handler: an error of what follows shall have no other before it
@@ -189,7 +193,7 @@ class FieldCipher:
         >>> notes.decrypt(notes.encrypt("well", 42), 42)
         'well'
         """
-        return BoundCipher(self._keys, encode_context(parts))
+        return BoundCipher(self._keys, encode_context(parts), len(parts))
 
     def reencrypt(self, token: Token, *, context: tuple[Part, ...] = ()) -> Token:
         """Return the same plaintext under the primary key and in the newest version; errors as for `decrypt`."""
@@ -238,13 +242,15 @@ class BoundCipher:
 
     Attributes:
         prefix: The bound parts, encoded.
-        numbered: The same with room for one number, as a format.
+        width: How many they are.
+        numbered: The same as `prefix` with room for one number, as a format.
     """
 
-    __slots__ = ("_keys", "numbered", "prefix")
+    __slots__ = ("_keys", "numbered", "prefix", "width")
 
-    def __init__(self, keys: DataKeys, prefix: bytes) -> None:
+    def __init__(self, keys: DataKeys, prefix: bytes, width: int) -> None:
         self._keys = keys
+        self.width = width
         self.prefix = prefix
         self.numbered = prefix.replace(b"%", b"%%") + b"i%d;"
 

@@ -178,7 +178,7 @@ class Passage:
     """
 
     __slots__ = (
-        "_cancelled", "_closed", "_code", "_entered", "_error_type", "_findings", "_guard", "_let_in", "_reasons", "_started",
+        "_cancelled", "_closed", "_code", "_entered", "_error_type", "_findings", "_guard", "_let_in", "_policy", "_reasons", "_started",
         "_type", "_would_deny", "call", "chunks", "model", "plan", "usage",
     )  # fmt: skip
 
@@ -195,6 +195,7 @@ class Passage:
         self._findings: list[Finding] = []
         self._guard = ""
         self._error_type = ""
+        self._policy = ""
         self._would_deny: list[str] = []
         self._let_in: list[Guard] = []
         self._entered = False
@@ -276,6 +277,7 @@ class Passage:
             Denied: The class that the decision's code names.
         """
         self._findings += decision.findings
+        self._policy = decision.policy or self._policy
         if decision.outcome is Outcome.ALLOW:
             return
         if guard.shadow:
@@ -374,6 +376,8 @@ class Passage:
             detail["chunks"] = self.chunks
         if self._would_deny:
             detail["would_deny"] = list(self._would_deny)
+        if self._policy:
+            detail["policy_version"] = self._policy
         # Whole microseconds; round() would go through a decimal text.
         latency = int((self.plan.clock.monotonic() - self._started) * 1_000_000) / 1000
         self._record(self._type, result, detail, latency_ms=latency, findings=tuple(self._findings))

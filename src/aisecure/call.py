@@ -20,15 +20,24 @@ _IDS = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller showed to prove who they are. It never prints its value and never reaches an event.
+    """What a caller showed to prove who they are. It never prints its values and never reaches an event.
 
     Attributes:
-        scheme: Lower-case name: ``bearer``, ``api_key``, ``mtls``.
-        value: The secret itself.
+        scheme: Lower-case name: ``bearer``, ``dpop``, ``api_key``, or ``mtls`` when a certificate is all there is.
+        value: The secret itself; empty for ``mtls``.
+        proofs: Values of every ``DPoP`` header (RFC 9449).
+        method: HTTP method of the request, as a proof has to name it; empty outside of HTTP.
+        url: Its address without query and fragment, as a proof has to name it; empty when unknown.
+        certificate: The peer's certificate in DER, as the TLS connection or a trusted proxy established it; empty
+            when there is none.
     """
 
     scheme: str
     value: str = field(repr=False)
+    proofs: tuple[str, ...] = field(default=(), repr=False)
+    method: str = field(default="", repr=False)
+    url: str = field(default="", repr=False)
+    certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Decision:
         findings: What detectors saw.
         retry_after: Seconds until a retry may succeed, or None.
         would_deny: True in shadow mode: the guard would have refused, and let it pass.
+        policy: Version of the policy that decided, for the event; empty when no policy was asked.
 
     >>> Decision.deny("access.denied").allowed
     False
@@ -74,6 +75,7 @@ class Decision:
     findings: tuple[Finding, ...] = ()
     retry_after: float | None = None
     would_deny: bool = False
+    policy: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -115,6 +117,7 @@ class Decision:
             "findings": [finding.to_dict() for finding in self.findings],
             "retry_after": self.retry_after,
             "would_deny": self.would_deny,
+            "policy": self.policy,
         }
 
 

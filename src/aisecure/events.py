@@ -55,12 +55,12 @@ _INFO, _LOW, _MEDIUM, _HIGH = Severity.INFORMATIONAL, Severity.LOW, Severity.MED
 #: Every event type there is. Adding a row here is the only way to add one.
 EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     # calls: exactly one of these ends every protected call
-    "call.allowed": _row("The call passed every guard and its output was delivered.", _INFO, "chunks", "would_deny"),
-    "call.denied": _row("A guard refused the call before it happened.", _MEDIUM, "guard", "would_deny"),
-    "call.blocked": _row("A guard withheld the output, or cut a stream.", _HIGH, "guard", "chunks", "would_deny"),
-    "call.failed": _row("The protected function raised.", _LOW, "error_type", "chunks", "would_deny"),
-    "call.cancelled": _row("The caller went away before the output was complete.", _LOW, "chunks", "would_deny"),
-    "call.unavailable": _row("A check could not run, so the call was refused.", _HIGH, "guard", "error_type", "chunks", "would_deny"),
+    "call.allowed": _row("The call passed every guard and its output was delivered.", _INFO, "chunks", "would_deny", "policy_version"),
+    "call.denied": _row("A guard refused the call before it happened.", _MEDIUM, "guard", "would_deny", "policy_version"),
+    "call.blocked": _row("A guard withheld the output, or cut a stream.", _HIGH, "guard", "chunks", "would_deny", "policy_version"),
+    "call.failed": _row("The protected function raised.", _LOW, "error_type", "chunks", "would_deny", "policy_version"),
+    "call.cancelled": _row("The caller went away before the output was complete.", _LOW, "chunks", "would_deny", "policy_version"),
+    "call.unavailable": _row("A check could not run, so the call was refused.", _HIGH, "guard", "error_type", "chunks", "would_deny", "policy_version"),
     # guards
     "guard.would_deny": _row("A guard in shadow mode would have refused.", _MEDIUM, "guard"),
     "guard.skipped": _row("A check could not run and on_unavailable let the call pass.", _HIGH, "guard", "error_type"),

@@ -158,9 +158,10 @@ class Shield:
             if isinstance(part, kind):
                 return part
         for guard in self._plan.guards:
-            for part in vars(guard).values():
-                if isinstance(part, kind):
-                    return part
+            for held in vars(guard).values():
+                for part in held if isinstance(held, tuple) else (held,):
+                    if isinstance(part, kind):
+                        return part
         raise LookupError(f"this shield has no {kind.__name__}")
 
     def health(self) -> dict[str, Any]:

@@ -6,27 +6,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aisecure.authn.keys import ApiKeyRecord, ApiKeys, IssuedKey
+from aisecure.authn.method import Answer, Method, refused
 from aisecure.authn.text import KEY_PATTERN, is_well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aisecure.authn.guard import ApiKeyGuard as ApiKeyGuard
+    from aisecure.authn.guard import AuthenticationGuard as AuthenticationGuard
     from aisecure.authn.guard import build as build
     from aisecure.authn.settings import Settings as Settings
 
 # Loaded on first use: pydantic for the settings costs more than the rest together.
-_HOME = {"ApiKeyGuard": "guard", "Settings": "settings", "build": "guard"}
+_HOME = {"AuthenticationGuard": "guard", "Settings": "settings", "build": "guard"}
 
 __all__ = [
     "KEY_PATTERN",
-    "ApiKeyGuard",
+    "Answer",
     "ApiKeyRecord",
     "ApiKeys",
+    "AuthenticationGuard",
     "IssuedKey",
+    "Method",
     "Settings",
     "build",
     "is_well_formed",
+    "refused",
     "self_tests",
 ]
 

@@ -1,12 +1,13 @@
-"""The guard that turns an API key into a principal, and its making from the settings."""
+"""The guard that turns a credential into a principal, and its making from the settings."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from aisecure.authn.keys import PEPPER_BYTES, ApiKeys
+from aisecure.authn.method import Method, refused
 from aisecure.decisions import Decision
 from aisecure.errors import AuthenticationError, Misconfigured
 from aisecure.guard import Changed, Guard, Verdict
@@ -18,60 +19,96 @@ if TYPE_CHECKING:
     from aisecure.call import Call
     from aisecure.ports import Ports
 
-__all__ = ["ApiKeyGuard", "build"]
-
-#: Ways in which a caller may show an API key.
-_SCHEMES = frozenset({"api_key", "bearer"})
+__all__ = ["AuthenticationGuard", "build"]
 
 _MISSING = Decision.deny("authn.missing", AuthenticationError.default_detail, "No credential was sent.")
-_FOREIGN = Decision.deny(
-    "authn.invalid",
-    AuthenticationError.default_detail,
-    "The credential is of a kind that is not accepted here.",
-)
+_FOREIGN = refused("The credential is of a kind that is not accepted here.")
 
 
-class ApiKeyGuard(Guard):
-    """Refuses a call unless its principal is established, by an API key or already.
+class AuthenticationGuard(Guard):
+    """Refuses a call unless its principal is established, by one of the methods or already.
 
     A credential that was sent is always checked, also when somebody else spoke for the caller: a wrong key is
-    never overlooked.
+    never overlooked. The methods that a credential looks like one of are asked in order, and the first principal
+    counts; when none gives one, the caller hears the refusal of the last that was asked.
 
     Args:
-        keys: Verifies.
+        methods: `ApiKeys`, `JwtVerifier`, `MutualTls` or your own `Method`, in order.
         options: As for `Guard`.
+
+    Raises:
+        TypeError: One of them is no `Method`, or there is none.
     """
 
     name = "authn"
 
     def __init__(
         self,
-        keys: ApiKeys,
-        *,
+        *methods: Method,
         name: str | None = None,
         on: str | tuple[str, ...] = "*",
         shadow: bool = False,
         on_unavailable: Literal["deny", "allow"] = "deny",
     ) -> None:
         super().__init__(name=name, on=on, shadow=shadow, on_unavailable=on_unavailable)
-        if not isinstance(keys, ApiKeys):
-            raise TypeError(f"ApiKeyGuard takes ApiKeys, not {type(keys).__name__}")
-        self.keys = keys
+        if not methods:
+            raise TypeError("AuthenticationGuard takes at least one method, such as ApiKeys")
+        for method in methods:
+            if not isinstance(method, Method):
+                raise TypeError(
+                    f"AuthenticationGuard takes methods such as ApiKeys, not {type(method).__name__}"
+                )
+        self.methods = methods
+        if any(method.aauthenticate is not None for method in methods):
+            self.aidentify = self._aidentify
 
     def identify(self, call: Call) -> Verdict:
         """Establish who is calling."""
         credential = call.credential
         if credential is None:
             return _MISSING if call.principal.is_anonymous else None
-        if credential.scheme not in _SCHEMES:
-            return _FOREIGN
-        answer = self.keys.check(credential.value)
-        return Changed(call.with_principal(answer)) if isinstance(answer, Principal) else answer
+        refusal = _FOREIGN
+        for method in self.methods:
+            if method.takes(credential):
+                answer = method.authenticate(credential)
+                if isinstance(answer, Principal):
+                    return Changed(call.with_principal(answer))
+                refusal = answer
+        return refusal
+
+    async def _aidentify(self, call: Call) -> Verdict:
+        credential = call.credential
+        if credential is None:
+            return _MISSING if call.principal.is_anonymous else None
+        refusal = _FOREIGN
+        for method in self.methods:
+            if method.takes(credential):
+                answer = (
+                    method.authenticate(credential)
+                    if method.aauthenticate is None
+                    else await method.aauthenticate(credential)
+                )
+                if isinstance(answer, Principal):
+                    return Changed(call.with_principal(answer))
+                refusal = answer
+        return refusal
 
     def health(self) -> dict[str, Any]:
-        """Return whether keys can be looked up."""
-        self.keys.list(tenant="", principal_id="")
-        return {"ok": True}
+        """Return what each method that can tell says of itself."""
+        facts = {method.name: method.health() for method in self.methods if isinstance(method, _TellsHealth)}
+        return {"ok": all(fact["ok"] for fact in facts.values()), **facts}
+
+    def close(self) -> None:
+        """Close the methods that hold something."""
+        for method in self.methods:
+            close = getattr(method, "close", None)
+            if close is not None:
+                close()
+
+
+@runtime_checkable
+class _TellsHealth(Protocol):
+    def health(self) -> dict[str, Any]: ...
 
 
 def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
@@ -92,7 +129,7 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
         notices=ports.notices,
         events=ports.events,
     )
-    return (ApiKeyGuard(keys),)
+    return (AuthenticationGuard(keys),)
 
 
 def _open_pepper(path: Path) -> bytes:

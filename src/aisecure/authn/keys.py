@@ -11,16 +11,18 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 
 from aisecure.authn.memo import Memo
+from aisecure.authn.method import Answer, refused
 from aisecure.authn.text import KeyText, KeyTextFormat
+from aisecure.call import Credential
 from aisecure.decisions import Decision
-from aisecure.errors import AuthenticationError, Misconfigured, denied
+from aisecure.errors import Misconfigured, denied
 from aisecure.events import Result, SecurityEvent
 from aisecure.notices import Notices, StoredNotices
 from aisecure.ports import Clock, EventSink, SystemClock, discard
@@ -233,6 +235,27 @@ class ApiKeys:
 
     # -- verify
 
+    name = "api_key"
+    aauthenticate: Callable[[Credential], Awaitable[Answer]] | None = None
+
+    def takes(self, credential: Credential) -> bool:
+        """Whether a credential is sent as a key, or as a bearer token that begins like one."""
+        scheme = credential.scheme
+        return scheme == "api_key" or (scheme == "bearer" and credential.value.startswith(self._text.head))
+
+    def authenticate(self, credential: Credential) -> Answer:
+        """Return the principal of a credential that is a key, or the refusal; as `check`."""
+        return self.check(credential.value)
+
+    def health(self) -> dict[str, Any]:
+        """Return whether keys can be looked up.
+
+        Raises:
+            Unavailable: They cannot.
+        """
+        self.list(tenant="", principal_id="")
+        return {"ok": True}
+
     def verify(self, text: str) -> Principal:
         """Return the principal of a key.
 
@@ -283,15 +306,15 @@ class ApiKeys:
         mac = self._mac(parts)
         right = hmac.compare_digest(mac, rows[0][4] if rows else bytes(32))
         if not rows:
-            return _refuse(f"There is no API key {parts.key_id}.")
+            return refused(f"There is no API key {parts.key_id}.")
         if not right:
-            return _refuse(f"The secret for API key {parts.key_id} is wrong.")
+            return refused(f"The secret for API key {parts.key_id} is wrong.")
         tenant, principal_id, roles, scopes, _, expires_at, revoked_at = rows[0]
         now = self._clock.time()
         if revoked_at is not None:
-            return _refuse(f"API key {parts.key_id} is revoked.")
+            return refused(f"API key {parts.key_id} is revoked.")
         if expires_at is not None and now >= expires_at:
-            return _refuse(f"API key {parts.key_id} has expired.")
+            return refused(f"API key {parts.key_id} has expired.")
         principal = Principal(
             principal_id,
             roles=orjson.loads(roles),
@@ -352,11 +375,7 @@ class ApiKeys:
         )
 
 
-def _refuse(reason: str) -> Decision:
-    return Decision.deny("authn.invalid", AuthenticationError.default_detail, reason)
-
-
-_NO_KEY = _refuse("The text is no API key of this service, or was mistyped.")
+_NO_KEY = refused("The text is no API key of this service, or was mistyped.")
 
 
 def _check_names(what: str, values: Iterable[str]) -> None:

@@ -42,12 +42,15 @@ class KeyText(NamedTuple):
 class KeyTextFormat:
     """Writes and reads the texts of one prefix and environment.
 
+    Attributes:
+        head: What every key begins with.
+
     Raises:
         ValueError: Prefix or environment are not 1 to 16 lower-case letters and digits, a letter first (the
             prefix has at least two).
     """
 
-    __slots__ = ("_head", "_length")
+    __slots__ = ("_length", "head")
 
     def __init__(self, prefix: str, environment: str) -> None:
         for what, value, least in (("prefix", prefix, 2), ("environment", environment, 1)):
@@ -55,8 +58,8 @@ class KeyTextFormat:
                 raise ValueError(
                     f"{what}: write {least} to 16 lower-case letters and digits, a letter first, such as 'ais'"
                 )
-        self._head = f"{prefix}_{environment}_"
-        self._length = len(self._head) + _TAIL
+        self.head = f"{prefix}_{environment}_"
+        self._length = len(self.head) + _TAIL
 
     def new(self, randbelow: Callable[[int], int] = secrets.randbelow) -> tuple[str, KeyText]:
         """Return a fresh key's text and its parts.
@@ -65,14 +68,14 @@ class KeyTextFormat:
             randbelow: Source of cryptographic randomness: a number from 0 to below its argument.
         """
         parts = KeyText(base62(randbelow(62**_ID), _ID), base62(randbelow(62**_SECRET), _SECRET))
-        body = f"{self._head}{parts.key_id}_{parts.secret}"
+        body = f"{self.head}{parts.key_id}_{parts.secret}"
         return body + _checksum(body), parts
 
     def read(self, text: str) -> KeyText | None:
         """Return the parts of a text, or None when it is none of ours; takes no longer for longer texts."""
-        if not self.has_length(text) or not text.startswith(self._head) or not text.isascii():
+        if not self.has_length(text) or not text.startswith(self.head) or not text.isascii():
             return None
-        start = len(self._head)
+        start = len(self.head)
         key_id, underscore, secret = text[start : start + _ID], text[start + _ID], text[start + _ID + 1 :]
         if underscore != "_" or not key_id.isalnum() or not secret.isalnum():
             return None

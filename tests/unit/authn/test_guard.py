@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from aisecure import Principal, Shield, authn
-from aisecure.authn import ApiKeyGuard, ApiKeys, Settings, build
+from aisecure.authn import ApiKeys, AuthenticationGuard, Settings, build
 from aisecure.call import Call, Credential
 from aisecure.errors import AuthenticationError, Misconfigured, Unavailable
 from aisecure.notices import LocalNotices
@@ -47,17 +47,17 @@ class TestGuard:
     @pytest.mark.parametrize("scheme", ["bearer", "api_key"])
     def test_a_key_becomes_the_principal_and_the_credential_is_consumed(self, keys, scheme):
         secret = keys.create("u-17", roles={"member"}).secret
-        call = Shield(ApiKeyGuard(keys)).authenticate(_call(Credential(scheme, secret)))
+        call = Shield(AuthenticationGuard(keys)).authenticate(_call(Credential(scheme, secret)))
         assert (call.principal.id, call.principal.method, call.credential) == ("u-17", "api_key", None)
 
     def test_nobody_without_a_credential_is_refused(self, keys):
         with pytest.raises(AuthenticationError) as caught:
-            Shield(ApiKeyGuard(keys)).authenticate(_call())
+            Shield(AuthenticationGuard(keys)).authenticate(_call())
         assert (caught.value.code, caught.value.status) == ("authn.missing", 401)
 
     def test_an_established_principal_needs_no_credential(self, keys):
         ana = Principal("ana")
-        assert Shield(ApiKeyGuard(keys)).authenticate(_call(principal=ana)).principal is ana
+        assert Shield(AuthenticationGuard(keys)).authenticate(_call(principal=ana)).principal is ana
 
     @pytest.mark.parametrize(
         "credential",
@@ -70,14 +70,14 @@ class TestGuard:
         self, keys, credential, principal
     ):
         with pytest.raises(AuthenticationError) as caught:
-            Shield(ApiKeyGuard(keys)).authenticate(_call(credential, principal))
+            Shield(AuthenticationGuard(keys)).authenticate(_call(credential, principal))
         assert caught.value.code == "authn.invalid"
 
     def test_missing_and_wrong_read_the_same(self, keys):
         errors = []
         for credential in (None, Credential("bearer", "junk"), Credential("basic", "x")):
             with pytest.raises(AuthenticationError) as caught:
-                Shield(ApiKeyGuard(keys)).authenticate(_call(credential))
+                Shield(AuthenticationGuard(keys)).authenticate(_call(credential))
             errors.append(str(caught.value))
         assert len(set(errors)) == 1
 
@@ -85,7 +85,9 @@ class TestGuard:
         issued = keys.create("u-17")
         keys.revoke(issued.key_id)
         with pytest.raises(AuthenticationError):
-            Shield(ApiKeyGuard(keys), sinks=[events]).authenticate(_call(Credential("bearer", issued.secret)))
+            Shield(AuthenticationGuard(keys), sinks=[events]).authenticate(
+                _call(Credential("bearer", issued.secret))
+            )
         event = events.only("authn.failed")
         assert event.reasons[1] == f"API key {issued.key_id} is revoked."
         assert issued.secret not in repr(event.to_dict())
@@ -94,23 +96,23 @@ class TestGuard:
         secret = keys.create("u-17").secret
         keys._storage.execute("DROP TABLE authn_api_keys")
         with pytest.raises(Unavailable):
-            Shield(ApiKeyGuard(keys)).authenticate(_call(Credential("bearer", secret)))
-        assert Shield(ApiKeyGuard(keys)).health()["guards"]["authn"]["ok"] is False
+            Shield(AuthenticationGuard(keys)).authenticate(_call(Credential("bearer", secret)))
+        assert Shield(AuthenticationGuard(keys)).health()["guards"]["authn"]["ok"] is False
 
     def test_it_is_healthy_when_keys_can_be_looked_up(self, keys):
-        assert Shield(ApiKeyGuard(keys)).health()["ok"] is True
+        assert Shield(AuthenticationGuard(keys)).health()["ok"] is True
 
     def test_alone_it_protects_a_function(self, keys):
-        @ApiKeyGuard(keys)
+        @AuthenticationGuard(keys)
         def answer(prompt):
             return prompt
 
         with pytest.raises(AuthenticationError):
             answer("hi")
 
-    def test_it_takes_api_keys(self):
-        with pytest.raises(TypeError, match="takes ApiKeys, not str"):
-            ApiKeyGuard("keys")
+    def test_it_takes_methods(self):
+        with pytest.raises(TypeError, match="takes methods such as ApiKeys, not str"):
+            AuthenticationGuard("keys")
 
 
 class TestBuild:
@@ -119,13 +121,13 @@ class TestBuild:
         path = ports.data_dir / "keys" / "authn.pepper"
         assert (path.stat().st_size, stat.S_IMODE(path.stat().st_mode)) == (32, 0o600)
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        issued = guard.keys.create("u-17")
+        issued = guard.methods[0].create("u-17")
         (again,) = build(Settings(), ports)
-        assert again.keys.verify(issued.secret).id == "u-17"
+        assert again.methods[0].verify(issued.secret).id == "u-17"
 
     def test_the_settings_reach_the_keys(self, ports, events):
         (guard,) = build(Settings(prefix="acme", environment="test", pepper_file="secrets/pepper"), ports)
-        assert guard.keys.create("u-17").secret.startswith("acme_test_")
+        assert guard.methods[0].create("u-17").secret.startswith("acme_test_")
         assert (ports.base_dir / "secrets" / "pepper").exists()
         assert events.only("key.created").time == ports.clock.time()
 
@@ -146,7 +148,7 @@ class TestBuild:
 
     def test_a_lost_pepper_is_found_at_start_and_not_at_the_first_customer(self, ports):
         (guard,) = build(Settings(), ports)
-        guard.keys.create("u-17")
+        guard.methods[0].create("u-17")
         (ports.data_dir / "keys" / "authn.pepper").unlink()
         with pytest.raises(Misconfigured, match="another pepper"):
             build(Settings(), ports)
@@ -162,7 +164,7 @@ from aisecure.storage import Storage
 from pathlib import Path
 folder = Path(sys.argv[1])
 (guard,) = build(Settings(), Ports(folder, folder, lambda: Storage(folder / "aisecure.db"), LocalNotices()))
-print(guard.keys.create("u-17").secret)
+print(guard.methods[0].create("u-17").secret)
 """
         children = [
             subprocess.Popen(

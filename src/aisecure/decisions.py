@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -64,6 +65,8 @@ class Decision:
         retry_after: Seconds until a retry may succeed, or None.
         would_deny: True in shadow mode: the guard would have refused, and let it pass.
         policy: Version of the policy that decided, for the event; empty when no policy was asked.
+        challenge: What the caller is told to bring, as parameters of a ``WWW-Authenticate`` challenge (RFC 9110
+            section 11.6.1): ``{"scope": "chat"}``, ``{"max_age": "300"}``. Seen by the caller, so free of secrets.
 
     >>> Decision.deny("access.denied").allowed
     False
@@ -76,6 +79,7 @@ class Decision:
     retry_after: float | None = None
     would_deny: bool = False
     policy: str = ""
+    challenge: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def allowed(self) -> bool:
@@ -118,6 +122,7 @@ class Decision:
             "retry_after": self.retry_after,
             "would_deny": self.would_deny,
             "policy": self.policy,
+            "challenge": dict(self.challenge),
         }
 
 

@@ -12,7 +12,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "aisecure"
 
 RECORDS = frozenset(
-    "errors decisions principal call content events guard ports reply storage notices approvals testing"
+    "errors decisions principal call content events guard ports reply storage notices notices_redis approvals testing"
     " _flow _protect _stream".split()
 )
 CONCERNS = frozenset(
@@ -161,9 +161,13 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "langchain_vectors": {"langchain_core"},
         "langgraph": {"langchain_core"},
         "sqlalchemy": {"sqlalchemy"},
+        "sqlalchemy_keys": {"sqlalchemy"},
         "_sql_attribute": {"sqlalchemy"},
         "_sql_ciphers": {"sqlalchemy"},
+        "_sql_database": {"sqlalchemy"},
         "_sql_errors": {"sqlalchemy"},
+        "_sql_keys": {"sqlalchemy"},
+        "_sql_notices": {"sqlalchemy"},
         "_sql_tokens": {"sqlalchemy"},
         "_sql_types": {"sqlalchemy"},
         "_sql_values": {"sqlalchemy"},

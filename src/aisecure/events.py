@@ -66,7 +66,9 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "guard.skipped": _row("A check could not run and on_unavailable let the call pass.", _HIGH, "guard", "error_type"),
     # authentication
     "authn.failed": _row("A credential was missing or not accepted.", _MEDIUM, "method", "key_id", "reason"),
+    "authn.throttled": _row("A source, or callers that name one key id, failed too often.", _HIGH, "by", "key_id", "failures", "seconds"),
     "key.created": _row("An API key was issued.", _INFO, "key_id", "subject"),
+    "key.rotated": _row("An API key got a successor.", _INFO, "key_id", "successor", "until"),
     "key.revoked": _row("An API key was revoked.", _MEDIUM, "key_id"),
     # encryption
     "keyring.created": _row("A key ring was generated.", _INFO, "key_id"),

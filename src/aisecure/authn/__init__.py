@@ -5,33 +5,94 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aisecure.authn.keys import ApiKeyRecord, ApiKeys, IssuedKey
+from aisecure.authn._store_memory import MemoryKeyStore
+from aisecure.authn._store_sqlite import SqliteKeyStore
+from aisecure.authn.keys import ApiKeys
 from aisecure.authn.method import Answer, Method, refused
+from aisecure.authn.records import ApiKeyRecord, IssuedKey, KeyState
+from aisecure.authn.store import ApiKeyStore, StoredKey
 from aisecure.authn.text import KEY_PATTERN, is_well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisecure.authn.binding import TokenBinding as TokenBinding
+    from aisecure.authn.binding import thumbprint_of as thumbprint_of
+    from aisecure.authn.dpop import DpopProofs as DpopProofs
     from aisecure.authn.guard import AuthenticationGuard as AuthenticationGuard
     from aisecure.authn.guard import build as build
+    from aisecure.authn.mutual_tls import MutualTls as MutualTls
+    from aisecure.authn.nonces import DpopNonces as DpopNonces
+    from aisecure.authn.protected_resource import ProtectedResource as ProtectedResource
+    from aisecure.authn.replays import MemoryReplays as MemoryReplays
+    from aisecure.authn.replays import RedisReplays as RedisReplays
+    from aisecure.authn.replays import Replays as Replays
+    from aisecure.authn.replays import StoredReplays as StoredReplays
     from aisecure.authn.settings import Settings as Settings
+    from aisecure.authn.step_up import StepUp as StepUp
+    from aisecure.authn.step_up import require_acr as require_acr
+    from aisecure.authn.step_up import require_amr as require_amr
+    from aisecure.authn.step_up import require_method as require_method
+    from aisecure.authn.step_up import require_recent_auth as require_recent_auth
+    from aisecure.authn.throttle import Throttle as Throttle
 
 # Loaded on first use: pydantic for the settings costs more than the rest together.
-_HOME = {"AuthenticationGuard": "guard", "Settings": "settings", "build": "guard"}
+_HOME = {
+    "AuthenticationGuard": "guard",
+    "DpopNonces": "nonces",
+    "DpopProofs": "dpop",
+    "MemoryReplays": "replays",
+    "MutualTls": "mutual_tls",
+    "ProtectedResource": "protected_resource",
+    "RedisReplays": "replays",
+    "Replays": "replays",
+    "Settings": "settings",
+    "StepUp": "step_up",
+    "StoredReplays": "replays",
+    "Throttle": "throttle",
+    "TokenBinding": "binding",
+    "build": "guard",
+    "require_acr": "step_up",
+    "require_amr": "step_up",
+    "require_method": "step_up",
+    "require_recent_auth": "step_up",
+    "thumbprint_of": "binding",
+}
 
 __all__ = [
     "KEY_PATTERN",
     "Answer",
     "ApiKeyRecord",
+    "ApiKeyStore",
     "ApiKeys",
     "AuthenticationGuard",
+    "DpopNonces",
+    "DpopProofs",
     "IssuedKey",
+    "KeyState",
+    "MemoryKeyStore",
+    "MemoryReplays",
     "Method",
+    "MutualTls",
+    "ProtectedResource",
+    "RedisReplays",
+    "Replays",
     "Settings",
+    "SqliteKeyStore",
+    "StepUp",
+    "StoredKey",
+    "StoredReplays",
+    "Throttle",
+    "TokenBinding",
     "build",
     "is_well_formed",
     "refused",
+    "require_acr",
+    "require_amr",
+    "require_method",
+    "require_recent_auth",
     "self_tests",
+    "thumbprint_of",
 ]
 
 

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from aisecure.authn.keys import PEPPER_BYTES, ApiKeys
+from aisecure.authn.keys import ApiKeys
 from aisecure.authn.method import Method, refused
+from aisecure.authn.pepper import PEPPER_BYTES
 from aisecure.decisions import Decision
 from aisecure.errors import AuthenticationError, Misconfigured
 from aisecure.guard import Changed, Guard, Verdict
@@ -16,7 +17,8 @@ from aisecure.storage import read_private, update_private
 
 if TYPE_CHECKING:
     from aisecure.authn.settings import Settings
-    from aisecure.call import Call
+    from aisecure.authn.throttle import Throttle
+    from aisecure.call import Call, Credential
     from aisecure.ports import Ports
 
 __all__ = ["AuthenticationGuard", "build"]
@@ -34,6 +36,7 @@ class AuthenticationGuard(Guard):
 
     Args:
         methods: `ApiKeys`, `JwtVerifier`, `MutualTls` or your own `Method`, in order.
+        throttle: Tells callers who fail too often to wait; nobody is told when None.
         options: As for `Guard`.
 
     Raises:
@@ -45,6 +48,7 @@ class AuthenticationGuard(Guard):
     def __init__(
         self,
         *methods: Method,
+        throttle: Throttle | None = None,
         name: str | None = None,
         on: str | tuple[str, ...] = "*",
         shadow: bool = False,
@@ -59,6 +63,7 @@ class AuthenticationGuard(Guard):
                     f"AuthenticationGuard takes methods such as ApiKeys, not {type(method).__name__}"
                 )
         self.methods = methods
+        self.throttle = throttle
         if any(method.aauthenticate is not None for method in methods):
             self.aidentify = self._aidentify
 
@@ -67,6 +72,9 @@ class AuthenticationGuard(Guard):
         credential = call.credential
         if credential is None:
             return _MISSING if call.principal.is_anonymous else None
+        held_up = self._held_up(call)
+        if held_up is not None:
+            return held_up
         refusal = _FOREIGN
         for method in self.methods:
             if method.takes(credential):
@@ -74,12 +82,15 @@ class AuthenticationGuard(Guard):
                 if isinstance(answer, Principal):
                     return Changed(call.with_principal(answer))
                 refusal = answer
-        return refusal
+        return self._failed(call, credential, refusal)
 
     async def _aidentify(self, call: Call) -> Verdict:
         credential = call.credential
         if credential is None:
             return _MISSING if call.principal.is_anonymous else None
+        held_up = self._held_up(call)
+        if held_up is not None:
+            return held_up
         refusal = _FOREIGN
         for method in self.methods:
             if method.takes(credential):
@@ -91,7 +102,22 @@ class AuthenticationGuard(Guard):
                 if isinstance(answer, Principal):
                     return Changed(call.with_principal(answer))
                 refusal = answer
-        return refusal
+        return self._failed(call, credential, refusal)
+
+    def _held_up(self, call: Call) -> Decision | None:
+        refusal = None if self.throttle is None else self.throttle.before(call.source)
+        # In shadow mode the throttle has said what it would do; who is calling is established all the same.
+        return None if self.shadow else refusal
+
+    def _failed(self, call: Call, credential: Credential, refusal: Decision) -> Decision:
+        if self.throttle is None:
+            return refusal
+        claimed = (
+            method.claimed_id(credential)
+            for method in self.methods
+            if isinstance(method, _ReadsIds) and method.takes(credential)
+        )
+        return self.throttle.failed(refusal, source=call.source, key_id=next(claimed, ""))
 
     def health(self) -> dict[str, Any]:
         """Return what each method that can tell says of itself."""
@@ -109,6 +135,13 @@ class AuthenticationGuard(Guard):
 @runtime_checkable
 class _TellsHealth(Protocol):
     def health(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _ReadsIds(Protocol):
+    def takes(self, credential: Credential) -> bool: ...
+
+    def claimed_id(self, credential: Credential) -> str: ...
 
 
 def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:

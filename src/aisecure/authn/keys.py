@@ -1,7 +1,7 @@
-"""API keys: issue, verify, list, revoke.
+"""API keys: issue, verify, rotate, list, revoke.
 
-Of a key the database holds its id and ``HMAC-SHA-256(pepper, key id "_" secret)``, where the pepper is kept outside of the
-database: who steals the one cannot use it without the other. A slow hash would add nothing, since the secret
+Of a key the store holds its id and ``HMAC-SHA-256(pepper, key id "_" secret)``, where the pepper is kept outside of the
+store: who steals the one cannot use it without the other. A slow hash would add nothing, since the secret
 has 178 random bits (it would for a password).
 """
 
@@ -11,107 +11,62 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 import orjson
 
+from aisecure.authn._given import NO_END, check_end, check_names, known
+from aisecure.authn._store_sqlite import SqliteKeyStore
 from aisecure.authn.memo import Memo
 from aisecure.authn.method import Answer, refused
+from aisecure.authn.pepper import Peppers
+from aisecure.authn.records import ApiKeyRecord, IssuedKey
+from aisecure.authn.store import ApiKeyStore, StoredKey
 from aisecure.authn.text import KeyText, KeyTextFormat
 from aisecure.call import Credential
 from aisecure.decisions import Decision
-from aisecure.errors import Misconfigured, denied
+from aisecure.errors import Misconfigured, Unavailable, denied
 from aisecure.events import Result, SecurityEvent
-from aisecure.notices import Notices, StoredNotices
+from aisecure.notices import Notices
 from aisecure.ports import Clock, EventSink, SystemClock, discard
 from aisecure.principal import Principal
 from aisecure.storage import Storage
 
-__all__ = ["TOPIC", "ApiKeyRecord", "ApiKeys", "IssuedKey"]
+__all__ = ["TOPIC", "ApiKeys"]
 
 #: Change notices about keys.
 TOPIC = "authn.keys"
-#: A pepper is as long as the hash it keys.
-PEPPER_BYTES = 32
-#: Ids and names of roles are words, not documents.
-MAX_NAME = 256
-#: The end of the year 9999; later ends are the same to every reader.
-_NO_END = 253_402_300_799.0
-
-# ``scheme`` says how ``mac`` was made (1: as this module's text says), ``pepper`` with which pepper.
-_MIGRATIONS = (
-    """
-    CREATE TABLE authn_api_keys (
-        tenant TEXT NOT NULL, key_id TEXT NOT NULL, principal TEXT NOT NULL, roles TEXT NOT NULL, scopes TEXT NOT NULL,
-        scheme INTEGER NOT NULL, pepper BLOB NOT NULL, mac BLOB NOT NULL,
-        created_at REAL NOT NULL, expires_at REAL, revoked_at REAL,
-        PRIMARY KEY (tenant, key_id)
-    );
-    CREATE UNIQUE INDEX authn_api_keys_id ON authn_api_keys (key_id);
-    CREATE INDEX authn_api_keys_principal ON authn_api_keys (tenant, principal);
-    """,
-)
-_RECORD = "tenant, key_id, principal, roles, scopes, created_at, expires_at, revoked_at"
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedKey:
-    """A key at the only moment its secret is known.
-
-    Attributes:
-        key_id: Names the key in lists and logs.
-        secret: What the caller sends: the whole text of the key. Show it once; it is stored nowhere.
-        expires_at: Seconds since the epoch, UTC, or None.
-    """
-
-    key_id: str
-    secret: str = field(repr=False)
-    expires_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKeyRecord:
-    """What is stored about a key, without its hash. Times are seconds since the epoch, UTC.
-
-    The ``repr`` leaves the principal out, since its id may be personal data.
-    """
-
-    tenant: str
-    key_id: str
-    principal: str = field(repr=False)
-    roles: tuple[str, ...]
-    scopes: tuple[str, ...]
-    created_at: float
-    expires_at: float | None
-    revoked_at: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready data."""
-        return {**asdict(self), "roles": list(self.roles), "scopes": list(self.scopes)}
+#: A day: time for a deployment in office hours.
+_OVERLAP_SECONDS = 86_400.0
+#: What is compared with when there is no such key: a hash that nothing has.
+_NO_SUCH_KEY = StoredKey("", "", "", "[]", "[]", 1, b"", bytes(32), 0.0)
 
 
 class ApiKeys:
     """Issues and verifies API keys.
 
     A verified key is remembered for at most `Memo.SECONDS`, by a hash of its text, so that most checks ask no
-    database. Revocation and erasure end that at once here, and in other processes on the same database as
-    soon as they ask for notices again (`StoredNotices`: within a second).
+    store. Revocation, rotation and erasure end that at once here, and in other processes as soon as they ask for
+    notices again (`StoredNotices` and the others: within a second).
 
     Args:
-        storage: Where keys are kept.
-        pepper: Secret of at least `PEPPER_BYTES` bytes that is not in the database.
+        store: Where keys are kept: a `Storage`, or an `ApiKeyStore` such as `MemoryKeyStore` or
+            `aisecure.adapters.sqlalchemy_keys.SqlKeyStore`.
+        pepper: Secret of at least `PEPPER_BYTES` bytes that is not in the store. Or several, the newest first: new
+            keys are made with the first, and those made with the others are still accepted.
         prefix: First word of every key; choose one that scanners will know as yours.
         environment: Second word, such as ``live`` or ``test``; a key of another environment is refused.
+        last_used_seconds: How coarse `ApiKeyRecord.last_used_at` is: it is written at most once in this time.
         clock: Time.
-        notices: Tells other objects and processes of changes; by default through the same storage.
-        events: Receives ``key.created``, ``key.revoked`` and, from `verify`, ``authn.failed``.
+        notices: Tells other objects and processes of changes; by default where the keys are.
+        events: Receives ``key.created``, ``key.rotated``, ``key.revoked`` and, from `verify`, ``authn.failed``.
         randbelow: Source of cryptographic randomness.
 
     Raises:
         ValueError: Pepper, prefix or environment are unusable.
-        Misconfigured: The database holds keys that were made with another pepper.
+        Misconfigured: The store holds keys that were made with another pepper.
+        Unavailable: It cannot be read.
 
     >>> keys = ApiKeys(Storage(":memory:"), pepper=bytes(32))
     >>> issued = keys.create("u-17", roles={"member"}, tenant="acme")
@@ -124,43 +79,48 @@ class ApiKeys:
     aisecure.errors.AuthenticationError: Authentication failed: send a valid credential.
     """
 
+    name = "api_key"
+    aauthenticate: Callable[[Credential], Awaitable[Answer]] | None = None
+
     def __init__(
         self,
-        storage: Storage,
+        store: Storage | ApiKeyStore,
         *,
-        pepper: bytes,
+        pepper: bytes | Sequence[bytes],
         prefix: str = "ais",
         environment: str = "live",
+        last_used_seconds: float = 900.0,
         clock: Clock | None = None,
         notices: Notices | None = None,
         events: EventSink = discard,
         randbelow: Callable[[int], int] = secrets.randbelow,
     ) -> None:
-        if not isinstance(pepper, bytes):
-            raise TypeError(f"pepper: give bytes, not {type(pepper).__name__}")
-        if len(pepper) < PEPPER_BYTES:
-            raise ValueError(f"pepper: give at least {PEPPER_BYTES} random bytes")
+        if not last_used_seconds >= 0:
+            raise ValueError("last_used_seconds: write 0 or more seconds")
         self._text = KeyTextFormat(prefix, environment)
-        self._storage = storage
-        self._pepper = pepper
-        self._pepper_id = hmac.digest(pepper, b"aisecure authn pepper id", "sha256")[:4]
+        self._peppers = Peppers(pepper)
+        self._last_used_seconds = last_used_seconds
         self._clock = clock or SystemClock()
         self._events = events
         self._randbelow = randbelow
-        storage.migrate("authn", _MIGRATIONS)
-        self._notices = StoredNotices(storage) if notices is None else notices
+        self._store: ApiKeyStore = SqliteKeyStore(store) if isinstance(store, Storage) else store
+        if not isinstance(self._store, ApiKeyStore):
+            raise TypeError(f"store: give a Storage or an ApiKeyStore, not {type(store).__name__}")
+        self._notices = self._store.notices if notices is None else notices
         self._memo = Memo()
-        if storage.query("SELECT 1 FROM authn_api_keys WHERE pepper <> ? LIMIT 1", (self._pepper_id,)):
+        if self._store.over_network or getattr(self._notices, "over_network", False):
+            self.aauthenticate = self._aauthenticate
+        if not self._peppers.know(self._store.peppers()):
             raise Misconfigured(
-                f"{storage.path}: holds API keys made with another pepper, which can never be verified; "
+                f"{self._store!r} holds API keys made with another pepper, which can never be verified; "
                 "restore the pepper from a backup, or delete those keys",
                 code="config.pepper",
             )
 
     def __repr__(self) -> str:
-        return f"ApiKeys({self._storage!r})"
+        return f"ApiKeys({self._store!r})"
 
-    # -- issue and revoke
+    # -- issue, rotate and revoke
 
     def create(
         self,
@@ -170,6 +130,7 @@ class ApiKeys:
         roles: Collection[str] = (),
         scopes: Collection[str] = (),
         expires_at: float | None = None,
+        name: str = "",
     ) -> IssuedKey:
         """Issue a key; its secret is in the result and nowhere else.
 
@@ -179,73 +140,167 @@ class ApiKeys:
             roles: Roles the key gives, as the policy knows them.
             scopes: What the key is for.
             expires_at: Seconds since the epoch, UTC, from which on the key is refused; None for no end.
+            name: For people, to tell keys apart in a list: where the key is used.
 
         Raises:
             TypeError, ValueError: An argument is no text, empty, longer than `MAX_NAME`, has a NUL, a line break or
                 a lone surrogate, or the end lies in the past.
-            Unavailable: The database cannot be written.
+            Unavailable: The store cannot be written.
         """
         now = self._clock.time()
         # The record checks types, so that what is stored can be read back as a principal.
         Principal(principal_id, roles=roles, tenant=tenant, scopes=scopes)
-        _check_names("principal_id", (principal_id,))
-        _check_names("tenant", (tenant,))
-        _check_names("roles", roles)
-        _check_names("scopes", scopes)
+        check_names("principal_id", (principal_id,))
+        check_names("tenant", (tenant,))
+        check_names("roles", roles)
+        check_names("scopes", scopes)
+        if not isinstance(name, str):
+            raise TypeError(f"name: give a text, not {type(name).__name__}")
+        if name:
+            check_names("name", (name,))
         if expires_at is not None:
-            expires_at = _check_end(expires_at, now)
-        text, parts = self._text.new(self._randbelow)
-        self._storage.execute(
-            "INSERT INTO authn_api_keys VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, NULL)",
-            (
-                tenant, parts.key_id, principal_id, _words(roles), _words(scopes),
-                self._pepper_id, self._mac(parts), now, expires_at,
-            ),
-        )  # fmt: skip
-        self._record("key.created", principal_id, tenant, {"key_id": parts.key_id, "subject": principal_id})
-        return IssuedKey(parts.key_id, text, expires_at)
+            expires_at = check_end(expires_at, now)
+        text, key = self._new(
+            StoredKey(
+                tenant,
+                "",
+                principal_id,
+                _words(roles),
+                _words(scopes),
+                1,
+                b"",
+                b"",
+                now,
+                expires_at,
+                name=name,
+            )
+        )
+        self._store.add(key)
+        self._record("key.created", key, {"key_id": key.key_id, "subject": principal_id})
+        return IssuedKey(key.key_id, text, expires_at)
+
+    def rotate(
+        self,
+        key_id: str,
+        *,
+        overlap_seconds: float = _OVERLAP_SECONDS,
+        expires_at: float | None = None,
+        tenant: str | None = None,
+    ) -> IssuedKey:
+        """Issue a successor of a key for the same principal; both are accepted until the overlap ends.
+
+        The successor has an id of its own, so that lists and logs show which of the two is in use:
+        when `ApiKeyRecord.last_used_at` of the old one stands still, everybody has changed over. Of a key that
+        leaked, keep no overlap: give 0, or `revoke` it.
+
+        Args:
+            key_id: The key to replace, which is active.
+            overlap_seconds: How long the old key is still accepted; never longer than it would have been.
+            expires_at: End of the successor. By default it lives as long as the old key was made to live.
+            tenant: Only within this tenant; any when None.
+
+        Raises:
+            LookupError: There is no such key.
+            ValueError: It is revoked, expired, or rotated already; or the overlap or the end is no such number.
+            Unavailable: The store cannot be written, and nothing was changed; or the change is stored and other processes may
+                not have been told, which then learn of it within `Memo.SECONDS`.
+
+        >>> keys = ApiKeys(Storage(":memory:"), pepper=bytes(32))
+        >>> old = keys.create("u-17", name="CI")
+        >>> new = keys.rotate(old.key_id, overlap_seconds=3600)
+        >>> keys.verify(old.secret).id == keys.verify(new.secret).id
+        True
+        >>> keys.get(old.key_id).replaced_by == new.key_id
+        True
+        """
+        if type(overlap_seconds) not in (int, float):
+            raise TypeError("overlap_seconds is a number of seconds")
+        if not 0 <= overlap_seconds < math.inf:
+            raise ValueError("overlap_seconds: write 0 or more seconds, and not endless")
+        now = self._clock.time()
+        old = self._found(key_id, tenant)
+        if old is None:
+            raise LookupError("there is no such API key")
+        state = _record_of(old).state(now)
+        if state != "active":
+            raise ValueError(f"API key {old.key_id} is {state}; only an active key can be rotated")
+        if expires_at is not None:
+            expires_at = check_end(expires_at, now)
+        elif old.expires_at is not None:
+            expires_at = min(now + (old.expires_at - old.created_at), NO_END)
+        until = min(now + min(overlap_seconds, NO_END), NO_END if old.expires_at is None else old.expires_at)
+        text, key = self._new(
+            old._replace(created_at=now, expires_at=expires_at, last_used_at=None, replaced_by=None)
+        )
+        if not self._store.replace(old.key_id, key, until):
+            raise ValueError(f"API key {old.key_id} was rotated or revoked in this moment by somebody else")
+        self._record("key.rotated", key, {"key_id": old.key_id, "successor": key.key_id, "until": until})
+        # Others remember the old key with its old end.
+        self._notices.publish(TOPIC)
+        return IssuedKey(key.key_id, text, expires_at)
 
     def revoke(self, key_id: str, *, tenant: str | None = None) -> bool:
         """Refuse a key from now on; return whether there is such a key. Revoking twice changes nothing.
+
+        A successor is a key of its own and stays; so does the old key when its successor is revoked.
 
         Args:
             key_id: As in `IssuedKey` and `ApiKeyRecord`.
             tenant: Only within this tenant; any when None.
 
         Raises:
-            Unavailable: The database cannot be written; the key may still be valid.
+            Unavailable: The store cannot be written; the key may still be valid.
         """
-        found = self._storage.query(
-            "SELECT tenant, principal, revoked_at FROM authn_api_keys WHERE key_id = ? AND tenant = coalesce(?, tenant)",
-            (_known(key_id), _known(tenant)),
-        )
-        if not found:
+        key = self._found(key_id, tenant)
+        if key is None:
             return False
-        of_tenant, principal, revoked_at = found[0]
-        if revoked_at is None:
-            self._storage.execute(
-                "UPDATE authn_api_keys SET revoked_at = ? WHERE key_id = ? AND revoked_at IS NULL",
-                (self._clock.time(), key_id),
-            )
+        changed = self._store.revoke(key.key_id, self._clock.time())
         # Also the second time: whoever repeats it may do so because the first notice failed.
         self._notices.publish(TOPIC)
-        if revoked_at is None:
-            self._record("key.revoked", principal, of_tenant, {"key_id": key_id})
+        if changed:
+            self._record("key.revoked", key, {"key_id": key_id})
         return True
 
-    # -- verify
+    def _new(self, like: StoredKey) -> tuple[str, StoredKey]:
+        text, parts = self._text.new(self._randbelow)
+        newest = self._peppers.newest
+        mac = self._peppers.mac(parts, newest)
+        return text, like._replace(key_id=parts.key_id, scheme=1, pepper=newest, mac=mac)
 
-    name = "api_key"
-    aauthenticate: Callable[[Credential], Awaitable[Answer]] | None = None
+    def _found(self, key_id: str, tenant: str | None) -> StoredKey | None:
+        known_id, known_tenant = known(key_id), _known(tenant)
+        key = self._store.find(known_id) if known_id else None
+        return None if key is None or known_tenant not in (None, key.tenant) else key
+
+    # -- verify
 
     def takes(self, credential: Credential) -> bool:
         """Whether a credential is sent as a key, or as a bearer token that begins like one."""
         scheme = credential.scheme
         return scheme == "api_key" or (scheme == "bearer" and credential.value.startswith(self._text.head))
 
+    def claimed_id(self, credential: Credential) -> str:
+        """Return the key id that a credential claims to be of, whether that exists or not; empty when it is no key."""
+        parts = self._text.read(credential.value)
+        return "" if parts is None else parts.key_id
+
     def authenticate(self, credential: Credential) -> Answer:
         """Return the principal of a credential that is a key, or the refusal; as `check`."""
         return self.check(credential.value)
+
+    async def _aauthenticate(self, credential: Credential) -> Answer:
+        """Do as `authenticate`; what has to be asked over a network is asked in a thread."""
+        recent = getattr(self._notices, "recent", None)
+        version = recent(TOPIC) if recent is not None else None
+        if version is not None and self._text.has_length(credential.value):
+            principal = self._memo.get(_digest(credential.value), version, self._clock)
+            if principal is not None:
+                return principal
+        if not self._text.has_length(credential.value):
+            return _NO_KEY
+        import asyncio
+
+        return await asyncio.to_thread(self.check, credential.value)
 
     def health(self) -> dict[str, Any]:
         """Return whether keys can be looked up.
@@ -253,7 +308,8 @@ class ApiKeys:
         Raises:
             Unavailable: They cannot.
         """
-        self.list(tenant="", principal_id="")
+        self._store.find(_NO_SUCH_KEY.key_id)
+        self._notices.version(TOPIC)
         return {"ok": True}
 
     def verify(self, text: str) -> Principal:
@@ -262,7 +318,7 @@ class ApiKeys:
         Raises:
             AuthenticationError: The key is malformed, unknown, wrong, expired or revoked; one text for all. The
                 reason stands in the event ``authn.failed``.
-            Unavailable: The database cannot be read, so nobody is let in.
+            Unavailable: The store cannot be read, so nobody is let in.
         """
         answer = self.check(text)
         if isinstance(answer, Principal):
@@ -288,9 +344,9 @@ class ApiKeys:
             raise TypeError(f"an API key is a text, not {type(text).__name__}")
         if not self._text.has_length(text):
             return _NO_KEY
-        # Asked for before the database, so that a change in between makes the memory stale, not the answer wrong.
+        # Asked for before the store, so that a change in between makes the memory stale, not the answer wrong.
         version = self._notices.version(TOPIC)
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(text)
         principal = self._memo.get(digest, version, self._clock)
         if principal is not None:
             return principal
@@ -298,79 +354,87 @@ class ApiKeys:
         return _NO_KEY if parts is None else self._look_up(parts, digest, version)
 
     def _look_up(self, parts: KeyText, digest: bytes, version: int) -> Principal | Decision:
-        rows = self._storage.query(
-            "SELECT tenant, principal, roles, scopes, mac, expires_at, revoked_at FROM authn_api_keys WHERE key_id = ?",
-            (parts.key_id,),
-        )
-        # The same work for a key id that does not exist: compared with a hash that nothing has.
-        mac = self._mac(parts)
-        right = hmac.compare_digest(mac, rows[0][4] if rows else bytes(32))
-        if not rows:
-            return refused(f"There is no API key {parts.key_id}.")
-        if not right:
+        found = self._store.find(parts.key_id)
+        # The same work for a key id that does not exist, and nothing of a key is read before its secret was right.
+        key = _NO_SUCH_KEY if found is None else found
+        right = hmac.compare_digest(self._peppers.mac(parts, key.pepper), key.mac)
+        if not right or found is None:
+            if found is None:
+                return refused(f"There is no API key {parts.key_id}.")
             return refused(f"The secret for API key {parts.key_id} is wrong.")
-        tenant, principal_id, roles, scopes, _, expires_at, revoked_at = rows[0]
         now = self._clock.time()
-        if revoked_at is not None:
+        if key.revoked_at is not None:
             return refused(f"API key {parts.key_id} is revoked.")
-        if expires_at is not None and now >= expires_at:
+        if key.expires_at is not None and now >= key.expires_at:
             return refused(f"API key {parts.key_id} has expired.")
-        principal = Principal(
-            principal_id,
-            roles=orjson.loads(roles),
-            tenant=tenant,
-            scopes=orjson.loads(scopes),
-            claims={"key_id": parts.key_id},
-            method="api_key",
-            authenticated_at=now,
-        )
-        self._memo.put(digest, version, self._clock, principal, expires_at)
+        try:
+            principal = Principal(
+                key.principal,
+                roles=orjson.loads(key.roles),
+                tenant=key.tenant,
+                scopes=orjson.loads(key.scopes),
+                claims={"key_id": parts.key_id},
+                method="api_key",
+                authenticated_at=now,
+            )
+        except (ValueError, TypeError) as err:
+            raise Unavailable(
+                f"API key {parts.key_id} cannot be read from its store; issue another",
+                code="unavailable.storage",
+            ) from err
+        self._memo.put(digest, version, self._clock, principal, key.expires_at)
+        # The memory ends every so often, so a key in use comes by here often enough.
+        if key.last_used_at is None or now - key.last_used_at >= self._last_used_seconds:
+            self._note_use(parts.key_id, now)
         return principal
 
-    def _mac(self, parts: KeyText) -> bytes:
-        return hmac.digest(self._pepper, f"{parts.key_id}_{parts.secret}".encode(), "sha256")
+    def _note_use(self, key_id: str, now: float) -> None:
+        try:
+            self._store.note_use(key_id, now, unless_since=now - self._last_used_seconds)
+        except Unavailable:
+            return  # a caller with a right key is not refused for a note about it
 
     # -- what is stored
+
+    def get(self, key_id: str, *, tenant: str | None = None) -> ApiKeyRecord | None:
+        """Return what is stored about a key, or None when there is none, or none in that tenant.
+
+        Raises:
+            Unavailable: The store cannot be read.
+        """
+        key = self._found(key_id, tenant)
+        return None if key is None else _record_of(key)
 
     def list(self, *, tenant: str | None = None, principal_id: str | None = None) -> tuple[ApiKeyRecord, ...]:
         """Return the stored keys, oldest first, those of all tenants unless one is named.
 
         Raises:
-            Unavailable: The database cannot be read.
+            Unavailable: The store cannot be read.
         """
-        rows = self._storage.query(
-            f"SELECT {_RECORD} FROM authn_api_keys WHERE tenant = coalesce(?, tenant)"  # noqa: S608  (a constant)
-            " AND principal = coalesce(?, principal) ORDER BY created_at, key_id",
-            (_known(tenant), _known(principal_id)),
-        )
-        return tuple(
-            ApiKeyRecord(
-                row[0], row[1], row[2], tuple(orjson.loads(row[3])), tuple(orjson.loads(row[4])), *row[5:]
-            )
-            for row in rows
-        )
+        keys = self._store.select(tenant=_known(tenant), principal=_known(principal_id))
+        return tuple(map(_record_of, keys))
 
     def export(self, subject: str, *, tenant: str = "default") -> tuple[dict[str, Any], ...]:
         """Return all that is stored about a principal, JSON-ready, for GDPR article 15 requests."""
         return tuple(record.to_dict() for record in self.list(tenant=tenant, principal_id=subject))
 
     def erase(self, subject: str, *, tenant: str = "default") -> int:
-        """Delete all keys of a principal, also from the write-ahead log; return how many there were.
+        """Delete all keys of a principal; return how many there were.
+
+        In a `Storage` also from the write-ahead log. Of another database, erase its logs and backups by its own means.
 
         Raises:
-            Unavailable: The database cannot be written, or is read right now; erase again.
+            Unavailable: The store cannot be written, or is read right now; erase again.
         """
-        erased = self._storage.execute(
-            "DELETE FROM authn_api_keys WHERE tenant = ? AND principal = ?", (_known(tenant), _known(subject))
-        )
-        self._notices.publish(TOPIC)
-        self._storage.truncate_wal()
-        return erased
+        try:
+            return self._store.erase(known(tenant), known(subject))
+        finally:
+            self._notices.publish(TOPIC)
 
-    def _record(self, event_type: str, principal: str, tenant: str, detail: dict[str, Any]) -> None:
+    def _record(self, event_type: str, key: StoredKey, detail: dict[str, Any]) -> None:
         self._events.record(
             SecurityEvent(
-                event_type, time=self._clock.time(), principal=principal, tenant=tenant, detail=detail
+                event_type, time=self._clock.time(), principal=key.principal, tenant=key.tenant, detail=detail
             )
         )
 
@@ -378,28 +442,29 @@ class ApiKeys:
 _NO_KEY = refused("The text is no API key of this service, or was mistyped.")
 
 
-def _check_names(what: str, values: Iterable[str]) -> None:
-    for value in values:
-        if not value or len(value) > MAX_NAME:
-            raise ValueError(f"{what}: write 1 to {MAX_NAME} characters")
-        if not value.isprintable():
-            raise ValueError(f"{what}: has a character that cannot be printed, such as NUL or a line break")
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _record_of(key: StoredKey) -> ApiKeyRecord:
+    return ApiKeyRecord(
+        key.tenant,
+        key.key_id,
+        key.principal,
+        tuple(orjson.loads(key.roles)),
+        tuple(orjson.loads(key.scopes)),
+        key.created_at,
+        key.expires_at,
+        key.revoked_at,
+        key.name,
+        key.last_used_at,
+        key.replaced_by,
+    )
 
 
 def _words(names: Collection[str]) -> str:
     return orjson.dumps(sorted(set(names))).decode()
 
 
-def _check_end(expires_at: float, now: float) -> float:
-    if type(expires_at) not in (int, float):
-        raise TypeError("expires_at is a number of seconds since the epoch, or None")
-    if not now < expires_at < math.inf:
-        raise ValueError("expires_at lies in the past, or is no finite number of seconds")
-    return float(min(expires_at, _NO_END))
-
-
 def _known(name: str | None) -> str | None:
-    """Return a name to look up; where it cannot be the name of anything, the empty one, which nothing has."""
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"ids and tenants are texts, not {type(name).__name__}")
-    return name if name is None or name.isprintable() else ""
+    return None if name is None else known(name)

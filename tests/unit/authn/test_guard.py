@@ -94,7 +94,7 @@ class TestGuard:
 
     def test_a_store_that_is_gone_is_unavailable_and_not_a_refusal(self, keys):
         secret = keys.create("u-17").secret
-        keys._storage.execute("DROP TABLE authn_api_keys")
+        keys._store._storage.execute("DROP TABLE authn_api_keys")
         with pytest.raises(Unavailable):
             Shield(AuthenticationGuard(keys)).authenticate(_call(Credential("bearer", secret)))
         assert Shield(AuthenticationGuard(keys)).health()["guards"]["authn"]["ok"] is False

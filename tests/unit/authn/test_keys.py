@@ -147,8 +147,8 @@ class TestRefusals:
             keys.create(name, expires_at=clock.time() + 5 if name == "expired" else None)
             for name in ("unknown", "wrong", "expired", "revoked")
         )
-        keys._storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
-        keys._storage.execute(
+        keys._store._storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
+        keys._store._storage.execute(
             "UPDATE authn_api_keys SET mac = zeroblob(32) WHERE key_id = ?", (wrong.key_id,)
         )
         keys.revoke(revoked.key_id)
@@ -177,7 +177,7 @@ class TestRefusals:
         )
         known = keys.create("u-17")
         unknown = keys.create("u-18")
-        keys._storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
+        keys._store._storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
         keys.verify(known.secret)
         _refused(keys, unknown.secret)
         assert worked == [(32, 32), (32, 32)]
@@ -346,6 +346,9 @@ class TestUpkeep:
             "created_at",
             "expires_at",
             "revoked_at",
+            "name",
+            "last_used_at",
+            "replaced_by",
         }
         assert json.loads(json.dumps(record))["roles"] == ["a", "z"]
 
@@ -388,14 +391,14 @@ class TestTrouble:
     def test_a_pepper_that_is_short_or_no_bytes_is_refused(self, storage):
         with pytest.raises(ValueError, match="at least 32 random bytes"):
             ApiKeys(storage, pepper=bytes(31))
-        with pytest.raises(TypeError, match="give bytes, not str") as caught:
+        with pytest.raises(TypeError, match="give bytes, or a list of them, not str") as caught:
             ApiKeys(storage, pepper="secret pepper" * 5)
         assert "secret" not in str(caught.value)
 
     def test_another_pepper_than_that_of_the_stored_keys_is_found_at_start(self, keys, storage):
         ApiKeys(storage, pepper=bytes(32))  # nothing stored yet
         keys.create("u-17")
-        with pytest.raises(Misconfigured, match=r"aisecure\.db: .*another pepper.*restore the pepper"):
+        with pytest.raises(Misconfigured, match=r"aisecure\.db.*another pepper.*restore the pepper"):
             ApiKeys(storage, pepper=bytes(32))
 
     def test_a_database_that_is_gone_lets_nobody_in(self, keys, storage):

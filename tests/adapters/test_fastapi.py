@@ -98,7 +98,7 @@ class TestFastApi(HttpContract):
         server[0].app = app
         response = self.send("/me", ANA)
         assert (response.status_code, response.json()["code"]) == (401, "authn.invalid")
-        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
     def test_a_route_that_is_a_generator_is_guarded_as_a_stream(self, world):
         lines = self.send("/items", ANA).text.splitlines()

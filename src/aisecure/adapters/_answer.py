@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from aisecure.adapters._bodies import media_type
-from aisecure.adapters._problems import body_of, frame, headers_of, status_of
+from aisecure.adapters._challenges import Challenges
+from aisecure.adapters._problems import PLAIN, body_of, frame, headers_of, status_of
 from aisecure.errors import AISecureError
 
 __all__ = ["Answer", "Message", "Receive", "Send", "header"]
@@ -28,11 +29,21 @@ class Answer:
     refusal can still be a status. So a stream that a guard refuses before its first chunk is a 403, not a 200.
     """
 
-    __slots__ = ("_head", "_held", "_request_id", "_send", "_tail", "complete", "refusal", "started")
+    __slots__ = (
+        "_authorization", "_challenges", "_head", "_held", "_request_id", "_send", "_tail", "complete", "refusal", "started",
+    )  # fmt: skip
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(
+        self,
+        send: Send,
+        request_id: str,
+        challenges: Challenges = PLAIN,
+        authorization: Sequence[str] = (),
+    ) -> None:
         self._send = send
         self._request_id = request_id
+        self._challenges = challenges
+        self._authorization = authorization
         self._head: Message = {}
         self._held = False
         self._tail = b""
@@ -83,7 +94,8 @@ class Answer:
         if not self.started:
             self._held = False
             body = body_of(err, self._request_id)
-            headers = [(name.encode(), value.encode()) for name, value in headers_of(err)]
+            lines = headers_of(err, self._challenges, self._authorization)
+            headers = [(name.encode(), value.encode()) for name, value in lines]
             headers += [
                 (b"content-length", str(len(body)).encode()),
                 (b"x-request-id", self._request_id.encode()),

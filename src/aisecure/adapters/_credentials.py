@@ -1,4 +1,4 @@
-"""What a caller shows to prove who they are, read from the headers and from nowhere else.
+"""What a caller shows to prove who they are, read from the headers and the connection and from nowhere else.
 
 A credential in a query string ends up in logs, histories and referrers, so it is not looked for there.
 """
@@ -6,27 +6,40 @@ A credential in a query string ends up in logs, histories and referrers, so it i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aisecure.call import Credential
 from aisecure.errors import AuthenticationError
 
-__all__ = ["read_credential"]
+__all__ = ["read_credential", "scheme_sent"]
 
-#: The ``b64token`` of RFC 6750 section 2.1 after its scheme, whose case does not matter (RFC 9110 section 11.1).
-_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+#: The ``b64token`` of RFC 6750 section 2.1, which RFC 9449 section 7.1 takes over, after its scheme, whose case does not
+#: matter (RFC 9110 section 11.1).
+_TOKEN = re.compile(r"(bearer|dpop) +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 #: Visible ASCII without the comma: a server that joins repeated headers joins them with one.
 _API_KEY = re.compile(r"[!-+\--~]+")
 #: Longer than any key or token in use; longer ones are not worth a hash.
 MAX_CREDENTIAL_CHARS = 16_384
 
 
-def read_credential(authorization: Sequence[str], api_key: Sequence[str]) -> Credential | None:
+def read_credential(
+    authorization: Sequence[str],
+    api_key: Sequence[str],
+    *,
+    certificate: bytes = b"",
+    proofs: Sequence[str] = (),
+    target: Callable[[], tuple[str, str]] | None = None,
+) -> Credential | None:
     """Return the one credential of a request, or None when there is none.
+
+    A certificate beside a token is no second credential: it may be what the token is bound to.
 
     Args:
         authorization: Values of every ``Authorization`` header.
         api_key: Values of every ``X-API-Key`` header.
+        certificate: Of the client, in DER; empty when there is none.
+        proofs: Values of every ``DPoP`` header.
+        target: Returns method and address of the request; asked only when a proof has to name them.
 
     Raises:
         AuthenticationError: There are several, or it cannot be read. Which of two credentials counts is a
@@ -36,14 +49,32 @@ def read_credential(authorization: Sequence[str], api_key: Sequence[str]) -> Cre
     Credential(scheme='bearer')
     """
     if not authorization and not api_key:
-        return None
+        return Credential("mtls", "", certificate=certificate) if certificate else None
     if len(authorization) + len(api_key) > 1:
         raise AuthenticationError
-    if authorization:
-        scheme, value, pattern = "bearer", authorization[0], _BEARER
-    else:
-        scheme, value, pattern = "api_key", api_key[0], _API_KEY
-    found = pattern.fullmatch(value) if len(value) <= MAX_CREDENTIAL_CHARS else None
+    if not authorization:
+        value = api_key[0]
+        if len(value) > MAX_CREDENTIAL_CHARS or not _API_KEY.fullmatch(value):
+            raise AuthenticationError
+        return Credential("api_key", value, certificate=certificate)
+    value = authorization[0]
+    found = _TOKEN.fullmatch(value) if len(value) <= MAX_CREDENTIAL_CHARS else None
     if found is None:
         raise AuthenticationError
-    return Credential(scheme, found[found.re.groups])
+    scheme, token = found.groups()
+    if len(scheme) == 6:
+        return Credential("bearer", token, certificate=certificate)
+    method, address = ("", "") if target is None else target()
+    return Credential("dpop", token, tuple(proofs), method, address, certificate)
+
+
+def scheme_sent(authorization: Sequence[str]) -> str:
+    """Return the scheme of a token that was sent, as a challenge names it; empty when none was, or several.
+
+    >>> scheme_sent(["dpop abc"])
+    'DPoP'
+    """
+    # No token has a comma: it is where a server joined several headers.
+    if len(authorization) != 1 or "," in authorization[0]:
+        return ""
+    return {"bearer": "Bearer", "dpop": "DPoP"}.get(authorization[0].partition(" ")[0].lower(), "")

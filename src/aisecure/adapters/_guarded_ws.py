@@ -6,7 +6,7 @@ output of it. What is refused is answered with ``{"error": problem}`` and the co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -31,6 +31,7 @@ class Socket:
         passages: Makes the passage of one message's value.
         mapped: Whether messages are calls on this path.
         max_bytes: Limit of one message.
+        headers: Returns those of a refused handshake.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Socket:
         passages: Callable[[Any], Passage],
         mapped: bool,
         max_bytes: int,
+        headers: Callable[[AISecureError], Iterable[tuple[str, str]]],
     ) -> None:
         self._receive = receive
         self._send = send
@@ -51,6 +53,7 @@ class Socket:
         self._passages = passages
         self._mapped = mapped
         self._max_bytes = max_bytes
+        self._headers = headers
         self._passage: Passage | None = None
         self._accepted = False
         self._closed = False
@@ -101,7 +104,9 @@ class Socket:
             await self._send({"type": "websocket.send", "text": text.decode()})
             await self._send({"type": "websocket.close", "code": close_code(err)})
         else:
-            await refuse_handshake(self._send, err, self._request_id, can_answer=self._can_answer)
+            await refuse_handshake(
+                self._send, err, self._request_id, can_answer=self._can_answer, headers=self._headers
+            )
 
     def end(self, err: BaseException | None = None, *, complete: bool = False) -> None:
         """End the call of the last message, if there is one.
@@ -158,14 +163,21 @@ class Socket:
         return message if output is value else _message("websocket.send", output, is_json=is_json)
 
 
-async def refuse_handshake(send: Send, err: AISecureError, request_id: str, *, can_answer: bool) -> None:
+async def refuse_handshake(
+    send: Send,
+    err: AISecureError,
+    request_id: str,
+    *,
+    can_answer: bool,
+    headers: Callable[[AISecureError], Iterable[tuple[str, str]]] = headers_of,
+) -> None:
     """Refuse a WebSocket that is not accepted yet; a server that offers no answer makes a bare 403 of it."""
     if not can_answer:
         await send({"type": "websocket.close", "code": close_code(err)})
         return
-    headers = [(name.encode(), value.encode()) for name, value in headers_of(err)]
-    headers.append((b"x-request-id", request_id.encode()))
-    await send({"type": "websocket.http.response.start", "status": status_of(err), "headers": headers})
+    lines = [(name.encode(), value.encode()) for name, value in headers(err)]
+    lines.append((b"x-request-id", request_id.encode()))
+    await send({"type": "websocket.http.response.start", "status": status_of(err), "headers": lines})
     await send({"type": "websocket.http.response.body", "body": body_of(err, request_id)})
 
 

@@ -19,14 +19,14 @@ _SECURE = frozenset({"https", "wss"})
 #: What may stand in a path and a query, RFC 3986 section 3.3 and 3.4; everything else is percent-encoded.
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 _QUERY_SAFE = _PATH_SAFE + "?"
-_HOST = re.compile(
+HOST = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
 )
 #: One element of ``Forwarded``, RFC 7239 section 4: pairs, whose values are tokens or quoted texts. Some proxies leave
 #: the quotes of an IPv6 address out, so a token may hold brackets and colons here.
 _PAIR = r'[ \t]*[A-Za-z]+=(?:"(?:[^"\\]|\\.)*"|[^\s",;=]+)[ \t]*'
-_FORWARDED = re.compile(rf"(?:{_PAIR}[,;])*{_PAIR}")
-_PROTO = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s",;=]+)')
+FORWARDED = re.compile(rf"(?:{_PAIR}[,;])*{_PAIR}")
+FORWARDED_PAIR = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s",;=]+)')
 _MAX_HEADER = 4096
 _MAX_PATH_CHARS = 512
 
@@ -138,7 +138,7 @@ class HttpsRule:
         self.hsts = hsts
         self._hosts: dict[str, str] = {}
         for host in hosts:
-            match = _HOST.fullmatch(host)
+            match = HOST.fullmatch(host)
             if match is None or int(match["port"] or 443) not in range(1, 65536):
                 raise Misconfigured(
                     f"hosts: {host!r} is no name such as example.com or example.com:8443", code="config.https"
@@ -210,10 +210,10 @@ class HttpsRule:
         for value in headers("x-forwarded-proto"):
             said += (word.strip().lower() for word in value.split(","))
         for value in headers("forwarded"):
-            if len(value) > _MAX_HEADER or not _FORWARDED.fullmatch(value):
+            if len(value) > _MAX_HEADER or not FORWARDED.fullmatch(value):
                 said.append("unreadable")
                 continue
-            pairs = ((name.lower(), word.strip('"').lower()) for name, word in _PROTO.findall(value))
+            pairs = ((name.lower(), word.strip('"').lower()) for name, word in FORWARDED_PAIR.findall(value))
             said += (word for name, word in pairs if name == "proto")
         if not said:
             return scheme
@@ -223,7 +223,7 @@ class HttpsRule:
 
     def _location(self, hosts: Sequence[str], target: bytes, query: bytes) -> str:
         """Return where the request should have gone, or nothing when its host is not one of ours."""
-        match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        match = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         host = self._hosts.get(match["name"].lower()) if match else None
         # A target of another form, such as ``http://...`` or ``.evil.com``, would become part of the host.
         if host is None or not target.startswith(b"/"):

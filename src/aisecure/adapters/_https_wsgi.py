@@ -9,7 +9,7 @@ from typing import Any
 from aisecure.adapters._https import HttpsRule
 from aisecure.adapters._problems import body_of, headers_of, status_of
 
-__all__ = ["HttpsGate"]
+__all__ = ["HttpsGate", "raw_target"]
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
@@ -36,7 +36,7 @@ class HttpsGate:
             return () if value is None else (value,)
 
         path = environ.get("PATH_INFO", "")
-        target, _, query = _raw(environ).partition(b"?")
+        target, _, query = raw_target(environ).partition(b"?")
         ruling = self._rule.judge(
             method=environ["REQUEST_METHOD"],
             scheme=environ["wsgi.url_scheme"],
@@ -72,7 +72,7 @@ class HttpsGate:
         return self._app(environ, starting)
 
 
-def _raw(environ: Environ) -> bytes:
+def raw_target(environ: Environ) -> bytes:
     """Return path and query as they were sent, where the server tells; put together from the decoded ones otherwise."""
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if isinstance(raw, str) and raw:

@@ -48,6 +48,10 @@ class TrustedProxies:
                 code="config.proxies",
             ) from err
 
+    def __bool__(self) -> bool:
+        """Whether anybody is trusted."""
+        return self._unix or bool(self._networks)
+
     def trusts(self, peer: str) -> bool:
         """Return whether the word of the other end of a connection counts; its address is empty for a socket file."""
         return self._unix if not peer else bool(self._networks) and self._trusts(_parse(peer))

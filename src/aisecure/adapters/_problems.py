@@ -6,21 +6,24 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from aisecure.adapters._challenges import Challenges
 from aisecure.errors import AISecureError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["CONTENT_TYPE", "body_of", "close_code", "find", "frame", "headers_of", "status_of"]
 
 CONTENT_TYPE = "application/problem+json"
 
 #: Codes whose HTTP status is more exact than that of their class.
-_STATUS = {"input.too_large": 413, "input.media_type": 415}
+_STATUS = {"authn.throttled": 429, "input.too_large": 413, "input.media_type": 415}
 #: Content types of a stream of JSON lines.
 JSON_LINES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines"}
 )
+#: For a response to somebody of whom nothing is known.
+PLAIN = Challenges()
 #: WebSocket close codes, RFC 6455 section 7.4.1 and the IANA registry: policy violation, too big, try again later.
 _POLICY, _TOO_BIG, _LATER = 1008, 1009, 1013
 
@@ -41,12 +44,19 @@ def body_of(err: AISecureError, request_id: str) -> bytes:
     return json.dumps(problem, separators=(",", ":")).encode()
 
 
-def headers_of(err: AISecureError) -> Iterator[tuple[str, str]]:
-    """Return the headers of the problem response, with lower-case names."""
+def headers_of(
+    err: AISecureError, challenges: Challenges = PLAIN, authorization: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """Return the headers of the problem response, with lower-case names.
+
+    Args:
+        err: The error.
+        challenges: Says what a caller is told to bring.
+        authorization: Values of every ``Authorization`` header of the request.
+    """
     yield "content-type", CONTENT_TYPE
     yield "cache-control", "no-store"
-    if status_of(err) == 401:
-        yield "www-authenticate", "Bearer"
+    yield from challenges.headers(err, authorization)
     if err.retry_after is not None and math.isfinite(err.retry_after):
         yield "retry-after", str(max(0, math.ceil(err.retry_after)))
 

@@ -6,8 +6,8 @@
 
 What it does, in the order of a request:
 
-1. Reads the one credential (``Authorization: Bearer`` or ``X-API-Key``, never the query string), the client's
-   address, ``X-Request-ID`` (taken when it is 1 to 128 of ``A-Za-z0-9._-``, else made; echoed) and ``traceparent``.
+1. Reads the one credential (``Authorization: Bearer`` or ``DPoP``, ``X-API-Key``, never the query string; or the
+   certificate of the connection, where there is no other), the client's address, ``X-Request-ID`` (taken when it is 1 to 128 of ``A-Za-z0-9._-``, else made; echoed) and ``traceparent``.
 2. Establishes the principal and runs the application as that principal, so that every function protected with
    the same shield knows who asks. Paths in ``public`` are run as nobody.
 3. Answers refusals as RFC 9457 problems: 401 with ``WWW-Authenticate``, 429 and 503 with ``Retry-After`` where it
@@ -41,9 +41,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from aisecure.adapters._answer import Answer, Message, Receive, Send
+from aisecure.adapters._certificates import ClientCertificates, of_scope
+from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._credentials import read_credential
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._guarded_http import App, serve
@@ -51,11 +54,15 @@ from aisecure.adapters._guarded_ws import Socket
 from aisecure.adapters._https import Hsts
 from aisecure.adapters._https_asgi import HttpsOnly
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, below_mount, request_id, traceparent
-from aisecure.adapters._problems import find
-from aisecure.call import Call
-from aisecure.errors import AuthenticationError, Denied, Misconfigured
+from aisecure.adapters._problems import find, headers_of
+from aisecure.adapters._target import ExternalAddress
+from aisecure.call import Call, Credential
+from aisecure.errors import AISecureError, AuthenticationError, Denied, Misconfigured
 from aisecure.principal import Principal
 from aisecure.shield import Shield
+
+if TYPE_CHECKING:
+    from aisecure.authn.protected_resource import ProtectedResource
 
 __all__ = ["MAX_BODY_BYTES", "AISecureMiddleware", "Hsts", "HttpsOnly", "TrustedProxies"]
 
@@ -67,8 +74,8 @@ Resources = Mapping[str, str] | Callable[[Scope], str | None]
 
 _WANTED = frozenset(
     {
-        b"authorization", b"content-length", b"content-type", b"traceparent", b"x-api-key", b"x-forwarded-for",
-        b"x-request-id",
+        b"authorization", b"content-length", b"content-type", b"dpop", b"traceparent", b"x-api-key",
+        b"x-forwarded-for", b"x-request-id",
     }
 )  # fmt: skip
 _NONE: list[str] = []
@@ -101,6 +108,12 @@ class AISecureMiddleware:
         trusted_proxies: Addresses and networks whose ``X-Forwarded-For`` counts; see `TrustedProxies`.
         max_body_bytes: Larger request bodies and WebSocket messages are refused (413, 1009), and so are larger answers
             that have to be read whole.
+        external_url: Scheme, host and port under which clients know this service, such as ``https://api.example.com``. A
+            DPoP proof has to name it; without it the ``Host`` header is believed, which the client writes.
+        certificate_header: Name of the header in which the trusted proxies tell the client's certificate:
+            ``Client-Cert`` (RFC 9440), or one of percent-encoded PEM. They have to remove what clients send under this
+            name. The certificate of a connection from a trusted proxy is never taken for the client's.
+        protected_resource: Metadata for clients that look for a token (RFC 9728), served without authentication.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -115,6 +128,9 @@ class AISecureMiddleware:
         public: Collection[str] = (),
         trusted_proxies: Iterable[str] = (),
         max_body_bytes: int = MAX_BODY_BYTES,
+        external_url: str = "",
+        certificate_header: str = "",
+        protected_resource: ProtectedResource | None = None,
     ) -> None:
         if not isinstance(shield, Shield):
             raise TypeError("AISecureMiddleware takes an application and a Shield")
@@ -126,6 +142,12 @@ class AISecureMiddleware:
         self._public = PublicPaths(public)
         self._proxies = TrustedProxies(trusted_proxies)
         self._max_body_bytes = max_body_bytes
+        self._address = ExternalAddress(external_url, self._proxies)
+        self._certificates = ClientCertificates(certificate_header, self._proxies)
+        self._certificate_header = self._certificates.header.encode()
+        self._wanted = _WANTED | {self._certificate_header}
+        self._metadata = protected_resource
+        self._challenges = Challenges(shield, protected_resource)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -142,9 +164,15 @@ class AISecureMiddleware:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = self._read(scope)
-        answer = Answer(send, request.request_id)
+        answer = Answer(
+            send, request.request_id, self._challenges, request.headers.get(b"authorization", _NONE)
+        )
+        metadata = self._metadata
+        if metadata is not None and request.path == metadata.path and scope["method"] in {"GET", "HEAD"}:
+            await _document(metadata, answer)
+            return
         try:
-            principal = await self._authenticate(request, scope["method"])
+            principal = await self._authenticate(request, scope, scope["method"])
             with self.shield.acting_as(
                 principal, source=request.source, request_id=request.request_id, trace=request.trace
             ):
@@ -175,6 +203,9 @@ class AISecureMiddleware:
             call = self._call(principal, request, "invoke", resource or "")
             return self.shield.passage(call.with_input(value))
 
+        def headers(err: AISecureError) -> Iterable[tuple[str, str]]:
+            return headers_of(err, self._challenges, request.headers.get(b"authorization", _NONE))
+
         socket = Socket(
             receive,
             send,
@@ -183,9 +214,10 @@ class AISecureMiddleware:
             passages=passages,
             mapped=resource is not None,
             max_bytes=self._max_body_bytes,
+            headers=headers,
         )
         try:
-            principal = await self._authenticate(request, "GET")
+            principal = await self._authenticate(request, scope, "GET")
             with self.shield.acting_as(
                 principal, source=request.source, request_id=request.request_id, trace=request.trace
             ):
@@ -202,8 +234,9 @@ class AISecureMiddleware:
 
     def _read(self, scope: Scope) -> _Request:
         found: dict[bytes, list[str]] = {}
+        wanted = self._wanted
         for name, value in scope["headers"]:
-            if name in _WANTED:
+            if name in wanted:
                 found.setdefault(name, []).append(value.decode("latin-1"))
         client = scope.get("client")
         get = found.get
@@ -215,19 +248,45 @@ class AISecureMiddleware:
             found,
         )
 
-    async def _authenticate(self, request: _Request, method: str) -> Principal:
+    async def _authenticate(self, request: _Request, scope: Scope, method: str) -> Principal:
         if request.path in self._public:
             return Principal.anonymous()
-        get = request.headers.get
         call = self._connect(request, method)
         try:
-            credential = read_credential(get(b"authorization", _NONE), get(b"x-api-key", _NONE))
+            credential = self._credential(request, scope, method)
         except AuthenticationError as err:
             self.shield.passage(call).refuse_at_door(err)
             raise
         if credential is not None:
             call = replace(call, credential=credential)
         return (await self.shield.aauthenticate(call)).principal
+
+    def _credential(self, request: _Request, scope: Scope, method: str) -> Credential | None:
+        get = request.headers.get
+        client = scope.get("client")
+
+        def target() -> tuple[str, str]:
+            return method, self._address.of(
+                scheme=scope.get("scheme") or "http",
+                peer=client[0] if client else "",
+                # Servers may leave the raw path out; the decoded one is encoded again.
+                path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
+                headers=lambda name: [
+                    value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()
+                ],
+            )
+
+        certificate = of_scope(scope)
+        told = get(self._certificate_header, _NONE)
+        if certificate or told:
+            certificate = self._certificates.of(client[0] if client else "", certificate, told)
+        return read_credential(
+            get(b"authorization", _NONE),
+            get(b"x-api-key", _NONE),
+            certificate=certificate,
+            proofs=get(b"dpop", _NONE),
+            target=target,
+        )
 
     def _connect(self, request: _Request, method: str) -> Call:
         resource = f"http:{method} {request.path[:MAX_PATH_CHARS]}"
@@ -269,3 +328,9 @@ class AISecureMiddleware:
             return message
 
         return limited
+
+
+async def _document(metadata: ProtectedResource, answer: Answer) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in metadata.headers]
+    await answer.send({"type": "http.response.start", "status": 200, "headers": headers})
+    await answer.send({"type": "http.response.body", "body": metadata.body})

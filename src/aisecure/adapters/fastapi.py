@@ -11,7 +11,7 @@
 
 `secure` adds `aisecure.adapters.asgi.AISecureMiddleware` (see there for what a caller gets to see) and a handler that
 answers the library's errors as problems. Routes that use `CurrentPrincipal` or `require` show the two ways
-to authenticate in ``/docs``.
+to authenticate by a header in ``/docs``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from aisecure._flow import adrive
+from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._https import HttpsOptions
-from aisecure.adapters._problems import body_of, headers_of, status_of
+from aisecure.adapters._problems import PLAIN, body_of, headers_of, status_of
 from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly
 from aisecure.call import current_context
 from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
@@ -47,6 +48,7 @@ def secure(app: FastAPI, shield: Shield, *, https: HttpsOptions | None = None, *
         options: Those of `AISecureMiddleware`.
     """
     app.state.aisecure = shield
+    app.state.aisecure_challenges = Challenges(shield, options.get("protected_resource"))
     app.add_middleware(AISecureMiddleware, shield=shield, **options)
     if https is not None:
         shared: HttpsOptions = {"trusted_proxies": options.get("trusted_proxies", ()), "sinks": shield.sinks}
@@ -64,7 +66,9 @@ async def _problem(request: Request, err: Exception) -> Response:
     if not isinstance(err, AISecureError):
         raise err
     request_id = current_context().request_id
-    return Response(body_of(err, request_id), status_of(err), dict(headers_of(err)))
+    challenges = getattr(request.app.state, "aisecure_challenges", PLAIN)
+    headers = headers_of(err, challenges, request.headers.getlist("authorization"))
+    return Response(body_of(err, request_id), status_of(err), dict(headers))
 
 
 # These only describe the credentials in the OpenAPI document; the middleware has read them already.

@@ -9,8 +9,8 @@
     def me() -> str:
         return current_principal.id
 
-Before each request the credential (``Authorization: Bearer`` or ``X-API-Key``, never the query string) establishes the
-principal, and the view runs as that principal. Refusals are answered as RFC 9457 problems. ``X-Request-ID``
+Before each request the credential (``Authorization: Bearer`` or ``DPoP``, ``X-API-Key``, never the query string; or the
+certificate of the connection, where there is no other) establishes the principal, and the view runs as that principal. Refusals are answered as RFC 9457 problems. ``X-Request-ID``
 is echoed. Of a streamed response the first chunk is awaited before the head is sent, so that a refusal before it
 is a status; a later one ends the stream with the error frame that `aisecure.adapters.asgi` documents. Flask hands
 JSON and form bodies to views itself; guards see what a protected function is given.
@@ -21,25 +21,31 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.local import LocalProxy
 
 from aisecure.adapters._bodies import media_type
+from aisecure.adapters._certificates import ClientCertificates, of_environ
+from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._credentials import read_credential
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._https import Hsts, HttpsRule
-from aisecure.adapters._https_wsgi import HttpsGate
+from aisecure.adapters._https_wsgi import HttpsGate, raw_target
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
-from aisecure.adapters._problems import body_of, find, frame, headers_of, status_of
+from aisecure.adapters._problems import PLAIN, body_of, find, frame, headers_of, status_of
+from aisecure.adapters._target import ExternalAddress
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
-from aisecure.call import Call, current_context
+from aisecure.call import Call, Credential, current_context
 from aisecure.errors import AISecureError, AuthenticationError
 from aisecure.ports import EventSink
 from aisecure.principal import Principal
 from aisecure.shield import Shield
+
+if TYPE_CHECKING:
+    from aisecure.authn.protected_resource import ProtectedResource
 
 __all__ = ["AISecure", "HttpsOnly", "current_principal"]
 
@@ -61,6 +67,10 @@ class AISecure:
         trusted_proxies: Addresses and networks whose ``X-Forwarded-For`` counts; see
             `aisecure.adapters.asgi.TrustedProxies`. Use it instead of werkzeug's ``ProxyFix``, not beside it.
         max_body_bytes: Becomes ``MAX_CONTENT_LENGTH`` where the app set none.
+        external_url: As for `aisecure.adapters.asgi.AISecureMiddleware`, like the next two.
+        certificate_header: Name of the header in which the trusted proxies tell the client's certificate. Without proxies
+            it is read from ``SSL_CLIENT_CERT``, as mod_ssl and werkzeug set it.
+        protected_resource: Metadata for clients that look for a token (RFC 9728).
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -72,6 +82,9 @@ class AISecure:
         public: Collection[str] = (),
         trusted_proxies: Iterable[str] = (),
         max_body_bytes: int = MAX_BODY_BYTES,
+        external_url: str = "",
+        certificate_header: str = "",
+        protected_resource: ProtectedResource | None = None,
     ) -> None:
         apps = [part for part in parts if isinstance(part, Flask)]
         shields = [part for part in parts if isinstance(part, Shield)]
@@ -81,6 +94,10 @@ class AISecure:
         self._public = PublicPaths(public)
         self._proxies = TrustedProxies(trusted_proxies)
         self._max_body_bytes = max_body_bytes
+        self._address = ExternalAddress(external_url, self._proxies)
+        self._certificates = ClientCertificates(certificate_header, self._proxies)
+        self._metadata = protected_resource
+        self._challenges = Challenges(self.shield, protected_resource)
         for app in apps:
             self.init_app(app)
 
@@ -105,7 +122,7 @@ class AISecure:
 
         app.json.loads = loads_or_refuses  # type: ignore[method-assign]
 
-    def _begin(self) -> None:
+    def _begin(self) -> Response | None:
         headers = request.headers
         identifier = request_id(headers.getlist("X-Request-ID"))
         source = self._proxies.client(request.remote_addr or "", headers.getlist("X-Forwarded-For"))
@@ -118,17 +135,42 @@ class AISecure:
             request.max_content_length = limit + 1  # so that the byte that is one too many is asked for
         nobody = Principal.anonymous()
         stack.enter_context(self.shield.acting_as(nobody, source=source, request_id=identifier, trace=trace))
+        metadata = self._metadata
+        if metadata is not None and request.path == metadata.path and request.method in {"GET", "HEAD"}:
+            return Response(metadata.body, headers=list(metadata.headers))
         if request.path in self._public:
-            return
+            return None
         resource = f"http:{request.method} {request.path[:MAX_PATH_CHARS]}"
         call = Call(nobody, "connect", resource, None, source, identifier, "", trace)
         try:
-            credential = read_credential(headers.getlist("Authorization"), headers.getlist("X-API-Key"))
+            credential = self._credential()
         except AuthenticationError as err:
             self.shield.passage(call).refuse_at_door(err)
             raise
         call = Call(nobody, "connect", resource, None, source, identifier, "", trace, credential)
         stack.enter_context(self.shield.acting_as(self.shield.authenticate(call).principal))
+        return None
+
+    def _credential(self) -> Credential | None:
+        headers, environ = request.headers, request.environ
+        peer = request.remote_addr or ""
+
+        def target() -> tuple[str, str]:
+            # werkzeug decodes the path; the server kept what was sent.
+            path = raw_target(environ).partition(b"?")[0].decode("latin-1")
+            scheme = environ["wsgi.url_scheme"]
+            return request.method, self._address.of(
+                scheme=scheme, peer=peer, path=path, headers=headers.getlist
+            )
+
+        told = headers.getlist(self._certificates.header) if self._certificates.header else []
+        return read_credential(
+            headers.getlist("Authorization"),
+            headers.getlist("X-API-Key"),
+            certificate=self._certificates.of(peer, of_environ(environ), told),
+            proofs=headers.getlist("DPoP"),
+            target=target,
+        )
 
     def _too_large(self, err: RequestEntityTooLarge) -> Response:
         context = current_context()
@@ -196,7 +238,10 @@ def _end(err: BaseException | None) -> None:
 
 def _problem(err: AISecureError) -> Response:
     identifier = current_context().request_id
-    return Response(body_of(err, identifier), status_of(err), list(headers_of(err)))
+    extension = current_app.extensions.get("aisecure")
+    challenges = PLAIN if extension is None else extension._challenges  # noqa: SLF001  (of this module)
+    headers = headers_of(err, challenges, request.headers.getlist("Authorization"))
+    return Response(body_of(err, identifier), status_of(err), list(headers))
 
 
 class _Bounded(io.RawIOBase):

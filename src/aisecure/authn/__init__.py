@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisecure.authn.binding import TokenBinding as TokenBinding
-    from aisecure.authn.binding import thumbprint_of as thumbprint_of
+    from aisecure.authn.binding import certificate_thumbprint as certificate_thumbprint
     from aisecure.authn.dpop import DpopProofs as DpopProofs
     from aisecure.authn.guard import AuthenticationGuard as AuthenticationGuard
     from aisecure.authn.guard import build as build
@@ -52,11 +52,11 @@ _HOME = {
     "Throttle": "throttle",
     "TokenBinding": "binding",
     "build": "guard",
+    "certificate_thumbprint": "binding",
     "require_acr": "step_up",
     "require_amr": "step_up",
     "require_method": "step_up",
     "require_recent_auth": "step_up",
-    "thumbprint_of": "binding",
 }
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "Throttle",
     "TokenBinding",
     "build",
+    "certificate_thumbprint",
     "is_well_formed",
     "refused",
     "require_acr",
@@ -92,7 +93,6 @@ __all__ = [
     "require_method",
     "require_recent_auth",
     "self_tests",
-    "thumbprint_of",
 ]
 
 

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from aisecure.call import Credential
     from aisecure.decisions import Decision
 
-__all__ = ["TokenBinding", "thumbprint_of"]
+__all__ = ["TokenBinding", "certificate_thumbprint"]
 
 #: Base64url of a SHA-256 without padding; its last character holds 4 bits.
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _JKT, _X5T = "jkt", "x5t#S256"
 
 
-def thumbprint_of(certificate: bytes) -> str:
+def certificate_thumbprint(certificate: bytes) -> str:
     """Return the ``x5t#S256`` of a certificate in DER (RFC 8705 section 3.1).
 
-    >>> thumbprint_of(b"")
+    >>> certificate_thumbprint(b"")
     '47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU'
     """
     return base64.urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode()
@@ -48,7 +48,7 @@ class TokenBinding:
     >>> binding = TokenBinding()
     >>> binding({"sub": "u-1"}, Credential("bearer", "...")) is None
     True
-    >>> binding({"sub": "u-1", "cnf": {"x5t#S256": thumbprint_of(b"DER")}}, Credential("bearer", "...")).code
+    >>> binding({"sub": "u-1", "cnf": {"x5t#S256": certificate_thumbprint(b"DER")}}, Credential("bearer", "...")).code
     'authn.invalid'
     """
 
@@ -79,7 +79,7 @@ class TokenBinding:
         if _X5T in bound:
             if not credential.certificate:
                 return _NO_CERTIFICATE
-            if not hmac.compare_digest(thumbprint_of(credential.certificate), bound[_X5T]):
+            if not hmac.compare_digest(certificate_thumbprint(credential.certificate), bound[_X5T]):
                 return _OTHER_CERTIFICATE
         if (_JKT in bound) != (credential.scheme == "dpop"):
             return _UNBOUND_DPOP if credential.scheme == "dpop" else _PLAIN

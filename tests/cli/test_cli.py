@@ -49,19 +49,8 @@ def test_init_writes_a_configuration_that_builds_and_keeps_what_is_there(run, tm
     assert json.loads(doctor.output)["ok"] is True
 
 
-def test_a_key_is_created_listed_without_its_secret_and_revoked(run):
-    run("init")
-    created = json.loads(run("keys", "create", "ada", "--role", "member", "--tenant", "t1", "--json").output)
-    listed = run("keys", "list", "--json").output
-    assert created["secret"] not in listed
-    assert created["key_id"] in listed
-    assert run("keys", "revoke", created["key_id"]).exit_code == 0
-    assert json.loads(run("keys", "list", "--json").output)[0]["revoked_at"]
-    assert run("keys", "revoke", "nokeyid").exit_code == 1
-
-
 def test_a_missing_configuration_is_told_with_its_name_and_exit_code_3(run):
-    result = run("keys", "list")
+    result = run("keys", "api", "list")
     assert result.exit_code == 3
     assert "aisecure.toml" in result.output
 
@@ -95,7 +84,7 @@ def test_completion_prints_a_script(run, shell):
 
 def test_audit_commands_read_the_log_and_find_a_change(run, tmp_path):
     run("init")
-    run("keys", "create", "ada")
+    run("keys", "api", "create", "ada")
     log = tmp_path / "data" / "audit"
     tail = run("audit", "tail", str(log))
     assert "key.created" in tail.output

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from aisecure.adapters._sql_database import Database, metadata
 from aisecure.adapters._sql_notices import SqlNotices
 from aisecure.authn import StoredKey
+from aisecure.authn.store import NO_SUCH_KEY
 
 __all__ = ["SqlKeyStore"]
 
@@ -93,7 +94,10 @@ class SqlKeyStore:
         """Return a key by its id."""
         statement = select(*self._columns).where(self._keys.c.key_id == key_id)
         row = self._database.run(lambda connection: connection.execute(statement).one_or_none())
-        return None if row is None else StoredKey._make(row)
+        key = StoredKey._make(
+            NO_SUCH_KEY if row is None else row
+        )  # made in both cases: no difference to measure
+        return None if row is None else key
 
     def select(self, *, tenant: str | None, principal: str | None) -> list[StoredKey]:
         """Return the keys of a tenant and a principal (of all, where None), oldest first."""
@@ -132,9 +136,9 @@ class SqlKeyStore:
         return self._database.run(work)
 
     def note_use(self, key_id: str, at: float, *, unless_since: float) -> None:
-        """Note that a key was accepted, unless a use since ``unless_since`` is noted already."""
+        """Note that a key was accepted, unless a use after ``unless_since`` is noted already."""
         keys = self._keys.c
-        stale = or_(keys.last_used_at.is_(None), keys.last_used_at < unless_since)
+        stale = or_(keys.last_used_at.is_(None), keys.last_used_at <= unless_since)
         # Whoever has the row locked writes about it now; this note can wait.
         free = select(keys.key_id).where(keys.key_id == key_id, stale).with_for_update(skip_locked=True)
         note = update(self._keys).where(keys.key_id == key_id).values(last_used_at=at)

@@ -69,10 +69,10 @@ class MemoryKeyStore:
         return True
 
     def note_use(self, key_id: str, at: float, *, unless_since: float) -> None:
-        """Note that a key was accepted, unless a use since ``unless_since`` is noted already."""
+        """Note that a key was accepted, unless a use after ``unless_since`` is noted already."""
         with self._lock:
             key = self._keys.get(key_id)
-            if key is not None and (key.last_used_at is None or key.last_used_at < unless_since):
+            if key is not None and (key.last_used_at is None or key.last_used_at <= unless_since):
                 self._keys[key_id] = key._replace(last_used_at=at)
 
     def erase(self, tenant: str, principal: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from aisecure.authn.store import StoredKey
+from aisecure.authn.store import NO_SUCH_KEY, StoredKey
 from aisecure.notices import Notices, StoredNotices
 from aisecure.storage import Storage
 
@@ -65,7 +65,10 @@ class SqliteKeyStore:
     def find(self, key_id: str) -> StoredKey | None:
         """Return a key by its id."""
         rows = self._storage.query(_FIND, (key_id,))
-        return StoredKey._make(rows[0]) if rows else None
+        key = StoredKey._make(
+            rows[0] if rows else NO_SUCH_KEY
+        )  # made in both cases: no difference to measure
+        return key if rows else None
 
     def select(self, *, tenant: str | None, principal: str | None) -> list[StoredKey]:
         """Return the keys of a tenant and a principal (of all, where None), oldest first."""
@@ -91,13 +94,13 @@ class SqliteKeyStore:
         return changed > 0
 
     def note_use(self, key_id: str, at: float, *, unless_since: float) -> None:
-        """Note that a key was accepted, unless a use since ``unless_since`` is noted already."""
+        """Note that a key was accepted, unless a use after ``unless_since`` is noted already."""
         patience = self._storage.query("PRAGMA busy_timeout")[0][0]
         self._storage.query("PRAGMA busy_timeout=0")
         try:
             self._storage.execute(
                 "UPDATE authn_api_keys SET last_used_at = ?"
-                " WHERE key_id = ? AND coalesce(last_used_at, -1e308) < ?",
+                " WHERE key_id = ? AND coalesce(last_used_at, -1e308) <= ?",
                 (at, key_id, unless_since),
             )
         finally:

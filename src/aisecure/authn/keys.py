@@ -22,7 +22,7 @@ from aisecure.authn.memo import Memo
 from aisecure.authn.method import Answer, refused
 from aisecure.authn.pepper import Peppers
 from aisecure.authn.records import ApiKeyRecord, IssuedKey
-from aisecure.authn.store import ApiKeyStore, StoredKey
+from aisecure.authn.store import NO_SUCH_KEY, ApiKeyStore, StoredKey
 from aisecure.authn.text import KeyText, KeyTextFormat
 from aisecure.call import Credential
 from aisecure.decisions import Decision
@@ -39,8 +39,6 @@ __all__ = ["TOPIC", "ApiKeys"]
 TOPIC = "authn.keys"
 #: A day: time for a deployment in office hours.
 _OVERLAP_SECONDS = 86_400.0
-#: What is compared with when there is no such key: a hash that nothing has.
-_NO_SUCH_KEY = StoredKey("", "", "", "[]", "[]", 1, b"", bytes(32), 0.0)
 
 
 class ApiKeys:
@@ -202,8 +200,8 @@ class ApiKeys:
         Raises:
             LookupError: There is no such key.
             ValueError: It is revoked, expired, or rotated already; or the overlap or the end is no such number.
-            Unavailable: The store cannot be written, and nothing was changed; or the change is stored and other processes may
-                not have been told, which then learn of it within `Memo.SECONDS`.
+            Unavailable: The store cannot be written, and nothing was changed; or the event or the notice could not be, and the
+                successor is stored, its secret lost: create another key.
 
         >>> keys = ApiKeys(Storage(":memory:"), pepper=bytes(32))
         >>> old = keys.create("u-17", name="CI")
@@ -234,9 +232,10 @@ class ApiKeys:
         )
         if not self._store.replace(old.key_id, key, until):
             raise ValueError(f"API key {old.key_id} was rotated or revoked in this moment by somebody else")
+        if until < now + self._memo.SECONDS:
+            # Others may remember the old key longer than that; of a later end they learn in time by themselves.
+            self._notices.publish(TOPIC)
         self._record("key.rotated", key, {"key_id": old.key_id, "successor": key.key_id, "until": until})
-        # Others remember the old key with its old end.
-        self._notices.publish(TOPIC)
         return IssuedKey(key.key_id, text, expires_at)
 
     def revoke(self, key_id: str, *, tenant: str | None = None) -> bool:
@@ -308,7 +307,7 @@ class ApiKeys:
         Raises:
             Unavailable: They cannot.
         """
-        self._store.find(_NO_SUCH_KEY.key_id)
+        self._store.find(NO_SUCH_KEY.key_id)
         self._notices.version(TOPIC)
         return {"ok": True}
 
@@ -355,8 +354,9 @@ class ApiKeys:
 
     def _look_up(self, parts: KeyText, digest: bytes, version: int) -> Principal | Decision:
         found = self._store.find(parts.key_id)
-        # The same work for a key id that does not exist, and nothing of a key is read before its secret was right.
-        key = _NO_SUCH_KEY if found is None else found
+        # The same work for a key id that does not exist: compared with a hash that nothing has. And nothing of a key is
+        # read before its secret was right.
+        key = NO_SUCH_KEY if found is None else found
         right = hmac.compare_digest(self._peppers.mac(parts, key.pepper), key.mac)
         if not right or found is None:
             if found is None:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from aisecure.notices import Notices
 
-__all__ = ["ApiKeyStore", "StoredKey"]
+__all__ = ["NO_SUCH_KEY", "ApiKeyStore", "StoredKey"]
 
 
 class StoredKey(NamedTuple):
@@ -38,6 +38,10 @@ class StoredKey(NamedTuple):
 
     def __repr__(self) -> str:
         return f"StoredKey(key_id={self.key_id!r})"
+
+
+#: Stands in for a key that does not exist, so that looking for one costs what looking one up costs.
+NO_SUCH_KEY = StoredKey("", "", "", "[]", "[]", 1, b"", bytes(32), 0.0)
 
 
 @runtime_checkable
@@ -73,7 +77,7 @@ class ApiKeyStore(Protocol):
         """
 
     def note_use(self, key_id: str, at: float, *, unless_since: float) -> None:
-        """Note that a key was accepted, unless a use since ``unless_since`` is noted already.
+        """Note that a key was accepted, unless a use after ``unless_since`` is noted already.
 
         Must not wait for other writers: a caller waits for this, and a lost note is harmless.
         """

@@ -30,4 +30,4 @@ def command(folder: Path) -> None:
             raise Misconfigured(f"{path}: {err.strerror}; choose a folder that you may write") from err
         else:
             click.echo(f"written  {path}")
-    click.echo("Next: aisecure keys create --role member alice")
+    click.echo("Next: aisecure keys api create --role member alice")

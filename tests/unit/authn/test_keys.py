@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aisecure.authn import ApiKeys
+from aisecure.authn import ApiKeys, MemoryKeyStore
 from aisecure.authn.memo import Memo
 from aisecure.decisions import Decision
 from aisecure.errors import AuthenticationError, Misconfigured, Unavailable
@@ -420,7 +420,7 @@ class TestTrouble:
         storage.close()
         code = """
 import resource, sys
-from aisecure.authn import ApiKeys
+from aisecure.authn import ApiKeys, MemoryKeyStore
 from aisecure.errors import Unavailable
 from aisecure.storage import Storage
 keys = ApiKeys(Storage(sys.argv[1]), pepper=bytes(range(32)))
@@ -454,3 +454,264 @@ except Unavailable as err:
         notices.deaf = False
         assert keys.revoke(issued.key_id)
         _refused(keys, issued.secret)
+
+
+class TestRotation:
+    def test_both_are_accepted_until_the_overlap_ends_and_then_the_new_one(self, keys, clock):
+        old = keys.create("u-17", tenant="acme", roles={"member"}, scopes={"chat"}, name="CI")
+        new = keys.rotate(old.key_id, overlap_seconds=100)
+        principals = [keys.verify(key.secret) for key in (old, new)]
+        assert {(p.id, p.tenant, p.roles, p.scopes) for p in principals} == {
+            ("u-17", "acme", frozenset({"member"}), frozenset({"chat"}))
+        }
+        clock.advance(99.9)
+        keys.verify(old.secret)
+        clock.advance(0.1)
+        _refused(keys, old.secret)
+        assert keys.verify(new.secret).claims["key_id"] == new.key_id
+
+    def test_the_list_says_which_key_replaced_which_and_until_when(self, keys, clock):
+        old = keys.create("u-17", name="CI")
+        new = keys.rotate(old.key_id, overlap_seconds=100)
+        record = keys.get(old.key_id)
+        assert (record.replaced_by, record.expires_at, record.name) == (new.key_id, clock.time() + 100, "CI")
+        states = [record.state(clock.time() + later) for later in (0, 99.9, 100)]
+        assert states == ["replaced", "replaced", "expired"]
+        assert keys.get(new.key_id).state(clock.time()) == "active"
+        assert keys.get(new.key_id).replaced_by is None
+
+    def test_it_is_recorded_once_with_both_ids(self, keys, events, clock):
+        old = keys.create("u-17", tenant="acme")
+        new = keys.rotate(old.key_id, overlap_seconds=100)
+        event = events.only("key.rotated")
+        assert dict(event.detail) == {
+            "key_id": old.key_id,
+            "successor": new.key_id,
+            "until": clock.time() + 100,
+        }
+        assert (event.principal, event.tenant) == ("u-17", "acme")
+        assert new.secret not in repr([one.to_dict() for one in events])
+
+    def test_no_overlap_ends_the_old_key_here_and_elsewhere(self, keys, storage, clock):
+        old = keys.create("u-17")
+        elsewhere = _other(storage, clock)
+        keys.verify(old.secret)
+        elsewhere.verify(old.secret)
+        keys.rotate(old.key_id, overlap_seconds=0)
+        _refused(keys, old.secret)
+        clock.advance(1.0)
+        _refused(elsewhere, old.secret)
+
+    @pytest.mark.parametrize("overlap", [1, 29, 30, 31, 1000])
+    def test_a_key_that_is_remembered_elsewhere_ends_with_its_overlap(self, keys, storage, clock, overlap):
+        old = keys.create("u-17")
+        elsewhere = _other(storage, clock)
+        elsewhere.verify(old.secret)
+        keys.rotate(old.key_id, overlap_seconds=overlap)
+        clock.advance(overlap - 0.5)
+        assert elsewhere.verify(old.secret).id == "u-17"
+        clock.advance(0.5)
+        _refused(elsewhere, old.secret)
+
+    def test_an_overlap_never_lengthens_a_key(self, keys, clock):
+        old = keys.create("u-17", expires_at=clock.time() + 50)
+        keys.rotate(old.key_id, overlap_seconds=10**400)
+        assert keys.get(old.key_id).expires_at == clock.time() + 50
+
+    def test_the_successor_lives_as_long_as_the_old_key_was_made_to_or_as_told(self, keys, clock):
+        for expires_at, given, expected in (
+            (None, None, None),
+            (100, None, 100),
+            (100, 7, 7),
+            (None, 7, 7),
+        ):
+            old = keys.create("u-17", expires_at=expires_at and clock.time() + expires_at)
+            clock.advance(40)
+            new = keys.rotate(old.key_id, expires_at=given and clock.time() + given)
+            assert new.expires_at == (expected and clock.time() + expected)
+            assert keys.get(new.key_id).expires_at == new.expires_at
+
+    def test_a_successor_can_be_rotated_in_its_turn(self, keys):
+        first = keys.create("u-17")
+        second = keys.rotate(first.key_id)
+        third = keys.rotate(second.key_id)
+        assert [record.replaced_by for record in keys.list()].count(None) == 1
+        assert {keys.verify(key.secret).id for key in (first, second, third)} == {"u-17"}
+
+    def test_only_an_active_key_of_the_tenant_is_rotated(self, keys, clock):
+        revoked, ended, replaced = (
+            keys.create("u-17", expires_at=clock.time() + 5 if name == "ended" else None)
+            for name in ("revoked", "ended", "replaced")
+        )
+        keys.revoke(revoked.key_id)
+        keys.rotate(replaced.key_id)
+        clock.advance(5)
+        for key, state in ((revoked, "revoked"), (ended, "expired"), (replaced, "replaced")):
+            with pytest.raises(ValueError, match=f"{key.key_id} is {state}; only an active key"):
+                keys.rotate(key.key_id)
+        active = keys.create("u-17", tenant="acme")
+        for key_id, tenant in (("0" * 12, None), ("", None), ("\ud800", None), (active.key_id, "other")):
+            with pytest.raises(LookupError, match="no such API key"):
+                keys.rotate(key_id, tenant=tenant)
+        assert len(keys.list()) == 5
+
+    @pytest.mark.parametrize("overlap", [-1, float("nan"), float("inf"), True, "1", None], ids=repr)
+    def test_an_overlap_that_is_no_span_of_time_is_refused_and_changes_nothing(self, keys, overlap):
+        old = keys.create("u-17")
+        with pytest.raises((TypeError, ValueError), match="overlap_seconds"):
+            keys.rotate(old.key_id, overlap_seconds=overlap)
+        assert keys.get(old.key_id).replaced_by is None
+
+    def test_of_several_processes_that_rotate_one_key_one_succeeds(self, keys, storage):
+        old = keys.create("u-17")
+        code = """
+import sys
+from aisecure.authn import ApiKeys, MemoryKeyStore
+from aisecure.storage import Storage
+keys = ApiKeys(Storage(sys.argv[1]), pepper=bytes(range(32)))
+sys.stdin.readline()
+try:
+    print(keys.rotate(sys.argv[2]).key_id)
+except ValueError:
+    print("late")
+"""
+        others = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, storage.path, old.key_id], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        for other in others:
+            other.stdin.write("go\n")
+            other.stdin.flush()
+        answers = sorted(other.communicate(timeout=60)[0].strip() for other in others)
+        assert answers.count("late") == 1
+        assert keys.get(old.key_id).replaced_by in answers
+        assert len(keys.list()) == 2
+
+
+class TestLastUse:
+    def test_it_is_never_until_the_key_was_accepted(self, keys, clock):
+        issued = keys.create("u-17")
+        assert keys.get(issued.key_id).last_used_at is None
+        keys.verify(issued.secret)
+        assert keys.get(issued.key_id).last_used_at == clock.time()
+
+    def test_it_is_written_once_in_the_interval_and_never_for_a_remembered_key(self, storage, clock):
+        notes = []
+
+        class Noting(MemoryKeyStore):
+            def note_use(self, key_id, at, *, unless_since):
+                notes.append(at)
+                super().note_use(key_id, at, unless_since=unless_since)
+
+        keys = ApiKeys(Noting(), pepper=PEPPER, clock=clock, last_used_seconds=900)
+        issued, start = keys.create("u-17"), clock.time()
+        for _ in range(200):  # 2000 seconds
+            keys.verify(issued.secret)
+            clock.advance(10)
+        assert notes == [start, start + 900, start + 1800]
+
+    def test_a_refused_key_was_not_used(self, keys, storage):
+        issued = keys.create("u-17")
+        keys.revoke(issued.key_id)
+        _refused(keys, issued.secret)
+        storage.execute("UPDATE authn_api_keys SET mac = zeroblob(32), revoked_at = NULL")
+        _refused(keys, issued.secret)
+        assert keys.get(issued.key_id).last_used_at is None
+
+    def test_a_note_that_fails_refuses_nobody(self, keys, storage):
+        issued = keys.create("u-17")
+        storage.execute(
+            "CREATE TRIGGER no BEFORE UPDATE OF last_used_at ON authn_api_keys BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        assert keys.verify(issued.secret).id == "u-17"
+        assert keys.get(issued.key_id).last_used_at is None
+
+    def test_a_clock_that_goes_back_writes_nothing(self, keys, clock):
+        issued = keys.create("u-17")
+        keys.verify(issued.secret)
+        before = clock.time()
+        clock.set_time(before - 1000)
+        clock.advance(Memo.SECONDS)
+        keys.verify(issued.secret)
+        assert keys.get(issued.key_id).last_used_at == before
+
+    def test_an_interval_that_makes_no_sense_is_a_value_error(self, storage):
+        for seconds in (-1, float("nan")):
+            with pytest.raises(ValueError, match="last_used_seconds"):
+                ApiKeys(storage, pepper=PEPPER, last_used_seconds=seconds)
+
+
+class TestPeppers:
+    def test_keys_of_an_older_pepper_are_accepted_and_new_ones_made_with_the_newest(
+        self, keys, storage, clock
+    ):
+        old = keys.create("u-17")
+        both = _with_pepper(storage, clock, [bytes(32), PEPPER])
+        new = both.create("u-18")
+        assert [both.verify(key.secret).id for key in (old, new)] == ["u-17", "u-18"]
+        with pytest.raises(Misconfigured, match="another pepper"):
+            _with_pepper(storage, clock, bytes(32))
+        both.rotate(old.key_id, overlap_seconds=0)
+        storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (old.key_id,))
+        assert _with_pepper(storage, clock, bytes(32)).verify(new.secret).id == "u-18"
+
+    def test_a_list_that_is_empty_or_holds_something_else_is_refused(self, storage):
+        for wrong in ([], [bytes(31)], [PEPPER, b""]):
+            with pytest.raises(ValueError, match="at least 32 random bytes"):
+                ApiKeys(storage, pepper=wrong)
+        for wrong in (["x" * 32], bytearray(32), [None]):
+            with pytest.raises(TypeError, match="pepper: give bytes"):
+                ApiKeys(storage, pepper=wrong)
+
+
+def _with_pepper(storage, clock, pepper):
+    return ApiKeys(
+        storage, pepper=pepper, clock=clock, notices=StoredNotices(storage, monotonic=clock.monotonic)
+    )
+
+
+class TestOracle:
+    """What tells an unknown key id from a wrong secret, other than the text: nothing that can be counted."""
+
+    def test_an_unknown_id_and_a_wrong_secret_run_the_same_functions(self, keys, storage):
+        known, unknown = keys.create("u-17"), keys.create("u-18")
+        storage.execute("UPDATE authn_api_keys SET mac = zeroblob(32) WHERE key_id = ?", (known.key_id,))
+        storage.execute("DELETE FROM authn_api_keys WHERE key_id = ?", (unknown.key_id,))
+        work = {}
+        for key in (known, unknown, known, unknown):  # the first round warms caches
+            called = []
+            sys.setprofile(
+                lambda frame, event, arg, called=called: called.append((event, getattr(arg, "__name__", frame.f_code.co_qualname)))
+            )  # fmt: skip
+            try:
+                keys.check(key.secret)
+            finally:
+                sys.setprofile(None)
+            work[key.key_id] = [step for step in called if step[0] in ("call", "c_call")]
+        differing = [
+            (one, other)
+            for one, other in zip(work[known.key_id], work[unknown.key_id], strict=False)
+            if one != other
+        ]
+        assert differing == []
+        assert len(work[known.key_id]) == len(work[unknown.key_id]) > 20
+
+    def test_a_key_that_is_revoked_or_has_ended_is_told_only_to_who_has_its_secret(self, keys, storage):
+        issued = keys.create("u-17")
+        keys.revoke(issued.key_id)
+        storage.execute("UPDATE authn_api_keys SET mac = zeroblob(32)")
+        assert keys.check(issued.secret).reasons[1] == f"The secret for API key {issued.key_id} is wrong."
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [("roles", "{"), ("roles", "5"), ("roles", '"member"'), ("roles", "[1]"), ("scopes", ""), ("roles", "[" * 100_000)],
+    )  # fmt: skip
+    def test_a_row_that_cannot_be_read_lets_nobody_in(self, keys, storage, column, value):
+        issued = keys.create("u-17")
+        storage.execute(f"UPDATE authn_api_keys SET {column} = ?", (value,))
+        with pytest.raises(Unavailable, match=f"API key {issued.key_id} cannot be read"):
+            keys.verify(issued.secret)

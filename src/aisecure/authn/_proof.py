@@ -66,8 +66,10 @@ class Proof(NamedTuple):
         from joserfc.jwk import import_key
         from joserfc.jws import JWSRegistry
 
+        # RFC 9864 gave the algorithm its own name; under the old one joserfc warns.
+        name = "Ed25519" if self.algorithm == "EdDSA" else self.algorithm
         try:
-            algorithm = JWSRegistry(algorithms=[self.algorithm]).get_alg(self.algorithm)
+            algorithm = JWSRegistry(algorithms=[name]).get_alg(name)
             key = import_key(self.key)  # type: ignore[arg-type]
             algorithm.check_key(key)
             return bool(algorithm.verify(self.signed, self.signature, key))

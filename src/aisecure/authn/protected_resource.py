@@ -70,11 +70,11 @@ class ProtectedResource:
             if isinstance(values, str):
                 raise TypeError(f"{name} is a list")
         if not authorization_servers:
-            raise Misconfigured("authorization_servers: name at least one issuer", code="config.resource")
+            raise Misconfigured("authorization_servers: name at least one issuer", code="config.metadata")
         for server in authorization_servers:
             _address("authorization_servers", server)
         if not all(_SCOPE.fullmatch(scope) for scope in scopes_supported):
-            raise Misconfigured("scopes_supported: a scope is one word", code="config.resource")
+            raise Misconfigured("scopes_supported: a scope is one word", code="config.metadata")
         #: The address that tokens have to name as their audience.
         self.resource = resource
         #: Where the document is served (RFC 9728 section 3.1).
@@ -116,8 +116,8 @@ def _address(what: str, url: str) -> re.Match[str]:
     if match is None:
         raise Misconfigured(
             f"{what}: write an address such as https://mcp.example.com/mcp, in lower case, without query and fragment",
-            code="config.resource",
+            code="config.metadata",
         )
     if match["scheme"] == "http" and match["host"] not in _LOOPBACK:
-        raise Misconfigured(f"{what}: use https", code="config.resource")
+        raise Misconfigured(f"{what}: use https", code="config.metadata")
     return match

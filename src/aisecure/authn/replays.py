@@ -110,7 +110,7 @@ class RedisReplays:
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``, with password if there is one. Never shown.
         prefix: First part of every key.
-        timeout_seconds: How long to wait for the server.
+        timeout_seconds: How long to wait for the server; an asynchronous application waits with it.
 
     Raises:
         Misconfigured: The URL is none, or the `redis` package is missing.
@@ -119,15 +119,23 @@ class RedisReplays:
     def __init__(self, url: str, *, prefix: str = "aisecure:proof:", timeout_seconds: float = 1.0) -> None:
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError as err:
             raise Misconfigured(
-                "remembering proofs on Redis needs the redis package: pip install 'aisecure[redis]'"
+                "remembering proofs on Redis needs the redis package: pip install 'aisecure[redis]'",
+                code="config.extra",
             ) from err
         try:
             self._client = redis.Redis.from_url(
-                url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+                url,
+                socket_timeout=timeout_seconds,
+                socket_connect_timeout=timeout_seconds,
+                # Asked twice, the server would call the first use of a proof its second.
+                retry=Retry(NoBackoff(), 0),
             )
         except (ValueError, TypeError):
+            # ``from None``: the text of the parser may quote the password.
             raise Misconfigured(
                 "RedisReplays: write redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket",
                 code="config.redis",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aisecure.access._index import UNPLAIN, Index
@@ -42,26 +42,46 @@ class Snapshot:
     """A policy ready to decide.
 
     Attributes:
+        definition: The model.
+        policy: Rules, their lines and the role links.
+        graphs: What the role links reach, by role definition.
+        judge: Takes the values of a request and further names of the subject, and returns the line of the rule that
+            decides: negative when it denies, 0 when no rule meets the request, `UNPLAIN` when only the spelling of a
+            name stands against a rule that allows. The values have to be plain: see `enforce`.
         version: First 16 hexadecimal digits of the SHA-256 of model and policy.
         rules: Number of ``p`` rules.
         compiled: Whether the index decides; otherwise pycasbin does.
         reason: Why it is not compiled, or empty.
+
+    Args:
+        definition: The model.
+        policy: What it says, already taken apart.
+        shared_tenant: Links of this tenant hold in every tenant.
+        source: What error texts call the policy.
+        version: A name for exactly this model and policy; made of them when there is none.
+
+    Raises:
+        Misconfigured: Names the line to mend.
     """
 
     __slots__ = (
-        "_allows_rest", "_checks", "_judge", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names",
-        "_size", "_source", "_subjects", "compiled", "reason", "rules", "version",
+        "_allows_rest", "_checks", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names",
+        "_size", "_source", "_subjects", "compiled", "definition", "graphs", "judge", "policy", "reason", "rules",
+        "version",
     )  # fmt: skip
 
-    def __init__(self, texts: Texts) -> None:
-        built_in = texts.model is None
-        definition = (
-            default_definition() if texts.model is None else read_model(texts.model, texts.model_name)
-        )
-        policy = read_policy(texts.policy, definition, texts.policy_name)
-        digest = hashlib.sha256(definition.text.encode("utf-8", "surrogatepass"))
-        digest.update(b"\0" + texts.policy.encode("utf-8", "surrogatepass"))
-        self.version = digest.hexdigest()[:16]
+    def __init__(
+        self,
+        definition: Definition,
+        policy: Policy,
+        *,
+        shared_tenant: str | None = None,
+        source: str = "the policy",
+        version: str | None = None,
+    ) -> None:
+        built_in = definition is default_definition()
+        self.definition, self.policy = definition, policy
+        self.version = _digest(definition, _lines(policy)) if version is None else version
         self.rules = len(policy.rules)
         self._source = definition.source
         self._request = definition.request
@@ -73,15 +93,36 @@ class Snapshot:
         self._role_names: frozenset[str] = frozenset()
         if built_in:
             self._role_names = _role_names(policy)
-            _refuse_inner_stars(definition, policy, texts.policy_name)
-        self._judge: Callable[..., int]
+            _refuse_inner_stars(definition, policy, source)
+            shared_tenant = EVERY_TENANT
+        self.judge: Callable[..., int]
         self._subjects: frozenset[str] | None = None
-        self._compile(definition, policy, texts)
+        self.graphs: Mapping[str, RoleGraph] = {
+            name: RoleGraph(links, shared=shared_tenant) for name, links in policy.links.items()
+        }
+        self._compile(source)
 
-    def _compile(self, definition: Definition, policy: Policy, texts: Texts) -> None:
+    @classmethod
+    def of(cls, texts: Texts) -> Snapshot:
+        """Return the version that texts make.
+
+        Raises:
+            Misconfigured: Names source, line and remedy.
+        """
+        definition = (
+            default_definition() if texts.model is None else read_model(texts.model, texts.model_name)
+        )
+        return cls(
+            definition,
+            read_policy(texts.policy, definition, texts.policy_name),
+            shared_tenant=texts.shared_tenant,
+            source=texts.policy_name,
+            version=_digest(definition, texts.policy),
+        )
+
+    def _compile(self, source: str) -> None:
+        definition, policy, graphs = self.definition, self.policy, self.graphs
         tree = parse(definition)
-        shared = EVERY_TENANT if texts.model is None else texts.shared_tenant
-        graphs = {name: RoleGraph(links, shared=shared) for name, links in policy.links.items()}
         subject = None if self._parts is None else self._parts[0]
         self.compiled, self.reason = True, ""
         everything = frozenset(range(len(definition.request)))
@@ -89,19 +130,19 @@ class Snapshot:
         loose: frozenset[int] = frozenset()
         checked: frozenset[int]
         try:
-            index = Index(definition, _terms(definition, tree), policy, graphs, subject, texts.policy_name)
+            index = Index(definition, _terms(definition, tree), policy, graphs, subject, source)
         except NotCompiled as err:
             from aisecure.access._interpreter import Interpreter
 
             self.compiled, self.reason = False, str(err)
-            self._judge = Interpreter(definition, policy, graphs, subject).judge
+            self.judge = Interpreter(definition, policy, graphs, subject).judge
             checked = everything
         else:
-            self._judge, self._subjects = index.judge, index.subjects
+            self.judge, self._subjects = index.judge, index.subjects
             checked = index.patterns  # it looks after most others by itself, where it costs least
             loose = index.unseen
         if not self.rules:
-            self._judge = _nothing
+            self.judge = _nothing
         if self._allows_rest:
             # Another spelling of any name is a way round a rule that denies.
             checked = paths = everything
@@ -123,7 +164,7 @@ class Snapshot:
             raise TypeError(f"enforce takes {len(self._request)} values: {', '.join(self._request)}")
         if self._checks and not self._is_checked(values):
             return False
-        line = self._judge(values)
+        line = self.judge(values)
         if line > 0:
             # The values that made no difference have to be plain names, too.
             for position in self._loose:
@@ -157,7 +198,7 @@ class Snapshot:
             values = tuple([mine[place] for place in self._places])
         if self._checks and not self._is_checked(values):
             return _NAME
-        line = self._judge(values, principal.roles)
+        line = self.judge(values, principal.roles)
         if line > 0:
             for position in self._loose:
                 if values[position] is not None and not is_plain(values[position]):
@@ -184,6 +225,19 @@ class Snapshot:
                 code="config.model",
             )
         return self._parts
+
+
+def _digest(definition: Definition, policy: str) -> str:
+    digest = hashlib.sha256(definition.text.encode("utf-8", "surrogatepass"))
+    digest.update(b"\0" + policy.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
+
+
+def _lines(policy: Policy) -> str:
+    """Return the policy as text, for the digest alone."""
+    rules = [("p", *rule) for rule in policy.rules]
+    links = [(name, *link) for name, found in policy.links.items() for link in found]
+    return "\n".join(map(", ".join, rules + links))
 
 
 def _parts(definition: Definition) -> tuple[int, int | None, int, int] | None:

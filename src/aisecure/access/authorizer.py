@@ -98,7 +98,7 @@ class Authorizer:
         self._refused = ""
         self._stamp: Any
         texts, self._stamp = self._source.read()
-        self._snapshot = Snapshot(texts)
+        self._snapshot = Snapshot.of(texts)
         self._look_at = self._next_look()
         self._announce_loaded()
 
@@ -288,7 +288,7 @@ class Authorizer:
         self._stamp = self._source.stamp()
         try:
             texts, self._stamp = self._source.read()
-            new = Snapshot(texts)
+            new = Snapshot.of(texts)
             if self._checked_principals():
                 new.parts()
         except Misconfigured as err:

@@ -231,7 +231,7 @@ class TestMatchersThatPycasbinEvaluates:
         )
         may = Authorizer.from_text(model=model, policy="p, clerk, ledger, read\ng, ann, clerk")
         assert may.enforce("ann", "ledger", "read")
-        enforcer = may._snapshot._judge.__self__._enforcer
+        enforcer = may._snapshot.judge.__self__._enforcer
         for number in range(300):
             may.enforce(f"stranger-{number}", "ledger", "read")
         assert "stranger-7" not in repr(vars(enforcer.rm_map["g"]))
@@ -377,5 +377,5 @@ class TestSize:
 
 def may_index(may: Authorizer):
     """The index behind an authorizer, to count what it keeps."""
-    cells = [cell.cell_contents for cell in may._snapshot._judge.__closure__]
+    cells = [cell.cell_contents for cell in may._snapshot.judge.__closure__]
     return next(cell.__self__ for cell in cells if isinstance(getattr(cell, "__self__", None), Index))

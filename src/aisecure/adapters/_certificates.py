@@ -80,7 +80,7 @@ def _of_header(values: Sequence[str]) -> bytes:
     if binary is not None:
         data = _decoded(binary[1])
     elif value.startswith("-----BEGIN"):
-        data = _of_pem(unquote(value, errors="strict"))
+        data = _of_pem(unquote(value))
     else:
         data = b""
     if not data:

@@ -33,12 +33,8 @@ def b64(data: bytes) -> str:
 
 def compact(*parts: Any) -> str:
     """A compact JWS of ready parts: objects become JSON, bytes become base64url, texts stay as they are."""
-    segments = []
-    for part in parts:
-        if not isinstance(part, str | bytes):
-            part = json.dumps(part).encode()
-        segments.append(b64(part) if isinstance(part, bytes) else part)
-    return ".".join(segments)
+    ready = (part if isinstance(part, str | bytes) else json.dumps(part).encode() for part in parts)
+    return ".".join(b64(part) if isinstance(part, bytes) else part for part in ready)
 
 
 class Holder:

@@ -377,7 +377,7 @@ class TestSettings:
         ids=str,
     )
     def test_a_setting_that_opens_the_door_is_refused(self, wrong):
-        with pytest.raises(ValueError, match="algorithms|seconds"):
+        with pytest.raises(ValueError, match=r"algorithms|seconds"):
             DpopProofs(**wrong)
 
     def test_a_store_that_cannot_remember_is_refused(self):

@@ -108,7 +108,7 @@ MODELS = {
             roles="g = _, _",
             effect="priority(p.eft) || deny",
         ),
-        False,
+        True,
     ),
     "negation": (
         model(
@@ -117,7 +117,7 @@ MODELS = {
             'g(r.sub, p.sub) && r.obj == p.obj && r.act != p.act && r.sub != "b"',
             roles="g = _, _",
         ),
-        False,
+        True,
     ),
     "built in": (DEFAULT_MODEL, True),
 }

@@ -1,23 +1,25 @@
 """Decisions by look-up: the rules of a policy, arranged by what a request can name.
 
-Rules lie in groups: those of one term whose texts for ``==`` and whose role are the same. What a request says
-apart from the resource picks a few groups, and these are merged once into a *bucket* that is then found by one
-look-up; the resource is looked up in the bucket, literally and by the literal beginnings of patterns. So a decision
-costs the same with ten rules and with a hundred thousand.
+Rules lie in groups: those whose texts for ``==`` and whose role are the same. What a request says apart from the
+resource picks a few groups, and these are merged once into a *bucket* that is then found by one look-up; the resource
+is looked up in the bucket, literally and by the literal beginnings of patterns. So a decision costs the same with ten
+rules and with a hundred thousand.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from aisecure.access._matcher import Term
+from aisecure.access._buckets import Bucket, merged
+from aisecure.access._groups import Marks, grouped
+from aisecure.access._matcher import Compiled
 from aisecure.access._model import Definition, Effect
 from aisecure.access._names import MAX_NAME, is_plain, is_plain_path
-from aisecure.access._patterns import PATTERNS, NotLinear, Pattern
+from aisecure.access._order import order
+from aisecure.access._patterns import NotLinear
 from aisecure.access._policy import Policy
 from aisecure.access._roles import RoleGraph
 from aisecure.errors import Misconfigured
@@ -32,9 +34,6 @@ UNPLAIN: Final = -(1 << 62)
 _REQUESTS: Final = 1 << 16
 _ENTRIES: Final = 1 << 18
 
-#: A group larger than this is not copied into the buckets that need it: they share its own.
-_LARGE: Final = 64
-
 #: (request, further names of the subject) -> line of the rule that decides.
 Judge = Callable[..., int]
 
@@ -44,116 +43,109 @@ _NO_ROLES: frozenset[str] = frozenset()
 _UNKNOWN = None
 
 
-class _Entry(NamedTuple):
-    """A rule as a bucket needs it.
-
-    Attributes:
-        pattern: What the resource has to match.
-        others: Positions of the request and what they have to match besides.
-        line: Line of the rule, negative when it denies.
-    """
-
-    pattern: Pattern
-    others: tuple[tuple[int, Pattern], ...]
-    line: int
-
-
-# Beginning of the pattern, the pattern, what else has to match, and the line.
-_Choice = tuple[str, Pattern, tuple[tuple[int, Pattern], ...], int]
-
-
-class _Bucket(NamedTuple):
-    """Rules that meet a request by everything but the resource.
-
-    Attributes:
-        exact: Line by resource.
-        prefixes: Literal beginnings of patterns, sorted.
-        choices: For each beginning the rules whose beginning it begins with; those that deny come first.
-        final: Whether a resource that is found literally needs no further look: no other rule can deny.
-        further: Shared buckets of large groups.
-    """
-
-    exact: dict[str, int]
-    prefixes: list[str]
-    choices: list[tuple[_Choice, ...]]
-    final: bool
-    further: tuple[_Bucket, ...] = ()
-
-
-_ANY = Pattern("")
-
-
 class Index:
     """A compiled policy; immutable but for the buckets that it remembers, which are bounded.
 
     Args:
         definition: The model.
-        terms: Its matcher, taken apart.
+        compiled: Its matcher, taken apart.
         policy: The rules.
         graphs: Role graphs by name.
         subject: Position of the asking name in the request, or None.
         source: What error texts call the policy.
+        otherwise: Judges a request for which something cannot be worked out.
 
     Attributes:
-        subjects: The subjects that make a difference, the others being all alike; None when a pattern sees them.
+        judge: Returns the line of the rule that decides on a request, negative when it denies, or 0 when none does; the
+            second argument is further names of the subject. A name that is not spelled plainly and that only a pattern
+            or ``*`` would allow is not allowed.
+        evaluates: Whether anything is evaluated besides being looked up; then every name has to be plain beforehand.
+        subjects: The subjects that make a difference, the others being all alike; None when more than a look-up sees
+            them.
         patterns: Positions of the request that patterns see, besides the resource; `judge` takes them for plain.
         unseen: Positions that make no difference.
 
     Raises:
-        Misconfigured: A pattern of a rule cannot be matched in linear time.
+        Misconfigured: A pattern of a rule cannot be matched in linear time, or rules cannot be ordered.
     """
 
     def __init__(
         self,
         definition: Definition,
-        terms: Iterable[Term],
+        compiled: Compiled,
         policy: Policy,
         graphs: Mapping[str, RoleGraph],
         subject: int | None,
         source: str,
+        otherwise: Judge,
     ) -> None:
-        terms = tuple(terms)
+        terms = compiled.terms
         self._graphs = graphs
         self._subject = subject
-        self._resource = _resource(definition, terms, policy, subject)
-        self._terms = _filled(definition, terms, policy, self._resource, source)
-        known = self._collect(policy)
-        self._key = tuple(sorted(known))
+        self._derived = compiled.derived
+        self._otherwise = otherwise
+        self.evaluates = bool(compiled.derived) or any(term.rests for term in terms)
+        self._resource = _resource(definition, compiled, policy, subject)
+        self._first = definition.effect.first_decides
+        self._weight: Callable[[int], int] = abs if self._first else _deny_weighs
+        # Where the first rule that matches decides, a mark is its place in that order, and otherwise its line.
+        self._order = order(definition, policy, source) if self._first else ()
+        marks = _places(definition, policy, self._order) if self._first else _lines(definition, policy)
+        try:
+            self._groups = grouped(terms, self._resource, policy, marks, self._weight)
+        except NotLinear as err:
+            why, place = err.args
+            raise Misconfigured(
+                f"{source}: line {policy.lines[place]}: a pattern cannot be used: {why}; write it simpler",
+                code="config.policy",
+            ) from err
+        self._lines = policy.lines
+        self._known = self._collect(policy)
+        self._key = tuple(sorted(self._known))
         if len(self._key) == 1:
             self._key *= 2  # so that what is picked is a tuple
         self._pick = _picker(self._key)
-        # By position, each known text by itself: what is not found is unknown.
-        self._known = tuple({text: text for text in known[position]} for position in self._key)
-        patterns = {test.asked for term in terms for test in term.patterns}
-        self._each = subject is not None and (subject in patterns or subject == self._resource)
-        self.subjects = None if subject is None or self._each else known.get(subject, frozenset())
-        self.patterns = frozenset(patterns - {self._resource})
-        self.unseen = frozenset(range(len(definition.request))) - patterns - {self._resource} - set(known)
-        self._requests: dict[Any, _Bucket] = {}
-        self._buckets: dict[frozenset[Any], _Bucket] = {}
-        self._large: dict[Any, _Bucket] = {}
+        self._known_at = tuple(self._known[position] for position in self._key)
+        seen = {test.asked for term in terms for test in term.patterns}
+        self._each = subject is not None and (self.evaluates or subject in seen or subject == self._resource)
+        self.subjects = None if subject is None or self._each else self._known.get(subject, frozenset())
+        self.patterns = frozenset(seen - {self._resource})
+        self.unseen = frozenset(range(len(definition.request))) - seen - {self._resource} - set(self._known)
+        self._requests: dict[Any, Bucket] = {}
+        self._buckets: dict[frozenset[Any], Bucket] = {}
         self._entries = 0
-        #: Returns the line of the rule that decides on a request, negative when it denies, or 0 when none does;
-        #: the second argument is further names of the subject. A name that is not spelled plainly and that only a
-        #: pattern or ``*`` would allow is not allowed.
-        self.judge = self._judgement()
+        look_up = self._first_judgement() if self._first else self._judgement()
+        self._look_up = look_up
+        self.judge: Judge = self._evaluating if self.evaluates else look_up
 
-    def _collect(self, policy: Policy) -> dict[int, frozenset[str]]:
+    def _collect(self, policy: Policy) -> dict[int, frozenset[Any]]:
         """Return, for each position whose text picks groups, the texts that make a difference."""
-        known: dict[int, set[str]] = {}
-        for rules in self._terms:
-            for position, field in rules.equal:
-                known.setdefault(position, set()).update(rule[field] for rule in policy.rules)
-            for position, text in rules.term.asked:
-                known.setdefault(position, set()).add(text)
-            for name, position, tenant, field in rules.term.links:
-                graph = self._graphs[name]
-                known.setdefault(position, set()).update(graph.names, (rule[field] for rule in policy.rules))
-                if isinstance(tenant, int) and graph.tenants:
-                    known.setdefault(tenant, set()).update(graph.tenants)
+        known: dict[int, set[Any]] = {}
+        columns = [set(policy.rules.column(field)) for field in range(policy.rules.width)]
+        for groups in self._groups:
+            for term in groups.terms:
+                for position, field in term.equal:
+                    if position != self._resource:
+                        known.setdefault(position, set()).update(columns[field])
+                for position, text in term.asked:
+                    known.setdefault(position, set()).add(text)
+                for name, position, tenant, field in term.links:
+                    graph = self._graphs[name]
+                    known.setdefault(position, set()).update(graph.names, columns[field])
+                    if isinstance(tenant, int) and graph.tenants:
+                        known.setdefault(tenant, set()).update(graph.tenants)
         return {position: frozenset(texts) for position, texts in known.items()}
 
     # -- decisions
+
+    def _evaluating(self, values: tuple[Any, ...], roles: frozenset[str] = _NO_ROLES) -> int:
+        """Judge where conditions are evaluated; what fails there is for Casbin to judge, which may not get there at all."""
+        try:
+            if roles:
+                return self._judge_each(values, roles)
+            return self._look_up((*values, *[derive(values, ()) for derive in self._derived]))
+        except Exception:  # noqa: BLE001  (conditions meet values of any type)
+            return self._otherwise(values, roles)
 
     def _judgement(self) -> Judge:
         """Return the function that decides: one closure, since every decision runs through it."""
@@ -162,7 +154,7 @@ class Index:
         each = self._each
 
         def judge(values: tuple[Any, ...], roles: frozenset[str] = _NO_ROLES) -> int:
-            if roles and each:
+            if each and roles:
                 return judge_each(values, roles)
             bucket = requests.get((roles, pick(values)))
             if bucket is None:
@@ -178,7 +170,7 @@ class Index:
             if prefixes and (place := bisect_right(prefixes, name)):
                 for prefix, pattern, others, other in choices[place - 1]:
                     if name.startswith(prefix) and (pattern.open or (pattern.test or pattern.ready())(name)):
-                        if others and not _match(others, values):
+                        if others and not all(test(values) for test in others):
                             continue
                         if other < 0:
                             return other
@@ -200,54 +192,100 @@ class Index:
 
         return judge
 
-    def _further(self, buckets: tuple[_Bucket, ...], values: tuple[Any, ...], line: int) -> int:
+    def _further(self, buckets: tuple[Bucket, ...], values: tuple[Any, ...], line: int) -> int:
         """Go on with large groups; `line` is what the request's own bucket says, if that does not deny."""
         name = values[self._resource]
-        for exact, prefixes, choices, _, _ in buckets:
-            found = exact.get(name, 0)
+        for bucket in buckets:
+            found = bucket.exact.get(name, 0)
             if found < 0:
                 return found
             line = found if line <= 0 < found else line
-            if prefixes and (place := bisect_right(prefixes, name)):
-                for _, pattern, others, other in choices[place - 1]:
-                    if pattern.matches(name) and _match(others, values):
-                        if other < 0:
-                            return other
-                        if not line:
-                            line = other if is_plain_path(name) else UNPLAIN
+            for other in _matching(bucket, name, values):
+                if other < 0:
+                    return other
+                if not line:
+                    line = other if is_plain_path(name) else UNPLAIN
+                break  # those that deny came first
         return line
+
+    def _first_judgement(self) -> Judge:
+        """Return the function that decides where the first rule that matches does."""
+        requests, pick, at = self._requests, self._pick, self._resource
+
+        def judge(values: tuple[Any, ...], roles: frozenset[str] = _NO_ROLES) -> int:
+            if self._each and roles:
+                return self._judge_each(values, roles)
+            bucket = requests.get((roles, pick(values))) or self._bucket(values, roles)
+            if bucket is None:
+                return UNPLAIN
+            return self._line(self._first_mark(bucket, values[at], values))
+
+        return judge
+
+    def _first_mark(self, bucket: Bucket, name: Any, values: tuple[Any, ...]) -> int:
+        best, by_pattern = 0, False
+        for part in (bucket, *bucket.further):
+            mark = part.exact.get(name, 0)
+            if mark and (not best or abs(mark) < abs(best)):
+                best, by_pattern = mark, False
+            for other in _matching(part, name, values):
+                if not best or abs(other) < abs(best):
+                    best, by_pattern = other, True
+                break  # the others come later
+        return UNPLAIN if best > 0 and by_pattern and not is_plain_path(name) else best
+
+    def _line(self, mark: int) -> int:
+        if mark in (0, UNPLAIN):
+            return mark
+        line = self._lines[self._order[abs(mark) - 1]]
+        return line if mark > 0 else -line
 
     def _judge_each(self, values: tuple[Any, ...], roles: frozenset[str]) -> int:
         """Ask under every name by itself: the spelling of the subject matters."""
         subject = self._subject
         if subject is None:
             return self.judge(values)
-        found = [
-            self.judge((*values[:subject], name, *values[subject + 1 :]))
-            for name in (values[subject], *roles)
-        ]
+        found: list[int] = []
+        for name in (values[subject], *roles):
+            asked = (*values[:subject], name, *values[subject + 1 :])
+            found.append(self._look_up((*asked, *[derive(asked, ()) for derive in self._derived])))
+        if self._first:
+            return self._earliest(found)
         return min(found) if min(found) < 0 else max(found)
+
+    def _earliest(self, lines: list[int]) -> int:
+        """Return the line of the rule that comes first among those that decided under one name each."""
+        if UNPLAIN in lines:
+            return UNPLAIN
+        at = {self._lines[place]: rank for rank, place in enumerate(self._order)}
+        return min((line for line in lines if line), key=lambda line: at[abs(line)], default=0)
 
     # -- buckets
 
-    def _bucket(self, values: tuple[Any, ...], roles: frozenset[str]) -> _Bucket | None:
+    def _bucket(self, values: tuple[Any, ...], roles: frozenset[str]) -> Bucket | None:
         """Return the bucket of a request, or None for unplain names; only known names are remembered."""
         names = self._pick(values)
-        known = tuple(map(dict.get, self._known, names))
-        for name, same in zip(names, known, strict=False):
-            if same is not _UNKNOWN or not isinstance(name, str):
-                continue  # what is known is plain, since policies are checked
-            if not (name.isprintable() and len(name) <= MAX_NAME) and not is_plain(name):
+        known = []
+        for name, texts in zip(names, self._known_at, strict=False):
+            if name in texts:
+                known.append(name)  # what is known is plain, since policies are checked
+                continue
+            known.append(_UNKNOWN)
+            if (
+                isinstance(name, str)
+                and not (name.isprintable() and len(name) <= MAX_NAME)
+                and not is_plain(name)
+            ):
                 return None
         if self.subjects is not None and not roles <= self.subjects:
             roles &= self.subjects
-        key = roles, known
+        key = roles, tuple(known)
         bucket = self._requests.get(key)
         if bucket is None:
             plain = list(values)
             for position, name in zip(self._key, known, strict=True):
                 plain[position] = name
-            bucket = self._make(self._groups(plain, roles))
+            bucket = self._make(self._met(plain, roles))
             if len(self._requests) >= _REQUESTS or self._entries > _ENTRIES:
                 self._requests.clear()
                 self._buckets.clear()
@@ -255,146 +293,74 @@ class Index:
             self._requests[key] = bucket
         return bucket
 
-    def _groups(self, values: list[Any], roles: frozenset[str]) -> frozenset[Any]:
+    def _met(self, values: list[Any], roles: frozenset[str]) -> frozenset[Any]:
         """Return the keys of every group that the request meets, under each of the subject's names."""
-        groups: set[tuple[int, Any]] = set()
+        met: set[tuple[int, Any]] = set()
         subject = self._subject
         for name in (_UNKNOWN if subject is None else values[subject], *roles):
             if subject is not None:
                 values[subject] = name
-            for number, rules in enumerate(self._terms):
-                groups.update((number, key) for key in rules.met(values, self._graphs))
-        return frozenset(groups)
+            for number, groups in enumerate(self._groups):
+                met.update((number, key) for key in groups.met(values, self._graphs))
+        return frozenset(met)
 
-    def _make(self, groups: frozenset[Any]) -> _Bucket:
-        bucket = self._buckets.get(groups)
+    def _make(self, met: frozenset[Any]) -> Bucket:
+        bucket = self._buckets.get(met)
         if bucket is not None:
             return bucket  # of somebody with the same roles
-        entries: list[_Entry] = []
-        further = []
-        for group in groups:
-            number, key = group
-            found = self._terms[number].groups[key]
-            if len(found) <= _LARGE:
-                entries += found
+        entries, further = [], []
+        for number, key in met:
+            large = self._groups[number].large(key)
+            if large is None:
+                entries += self._groups[number].entries(key)
             else:
-                if group not in self._large:
-                    self._large[group] = _merged(found)
-                further.append(self._large[group])
-        bucket = _merged(entries)
+                further.append(large)
+        bucket = merged(entries, self._weight)
         if further:
             bucket = bucket._replace(final=False, further=tuple(further))
         self._entries += len(entries) + 1
-        self._buckets[groups] = bucket
+        self._buckets[met] = bucket
         return bucket
 
 
-class _Rules:
-    """The rules of one term, in groups by the texts for ``==`` and the roles."""
-
-    def __init__(self, term: Term, resource: int) -> None:
-        self.term = term
-        # A comparison of the resource is a pattern that one name matches, so that resources are not in the key.
-        compared = [field for position, field in term.equal if position == resource]
-        self.equal = tuple(pair for pair in term.equal if pair[0] != resource)
-        self._compared = compared[0] if compared else None
-        self._equals = tuple(compared[1:])
-        patterns = list(term.patterns)
-        self._pattern = None
-        if self._compared is None:
-            self._pattern = next((test for test in patterns if test.asked == resource), None)
-            if self._pattern is not None:
-                patterns.remove(self._pattern)
-        self._others = tuple(patterns)
-        self._asked_key = _picker([position for position, _ in self.equal])
-        self._rule_key = _picker([field for _, field in self.equal])
-        self._targets = _picker([link.field for link in term.links])
-        self.groups: dict[Any, list[_Entry]] = {}
-
-    def add(self, rule: tuple[str, ...], line: int, read: _PatternReader) -> None:
-        if self._compared is not None:
-            text = rule[self._compared]
-            if any(rule[field] != text for field in self._equals):
-                return  # one name cannot be two
-            pattern = read.exactly(text)
-        elif self._pattern is not None:
-            pattern = read.pattern(self._pattern.function, rule[self._pattern.field])
-        else:
-            pattern = _ANY
-        others: tuple[tuple[int, Pattern], ...] = ()
-        if self._others:
-            others = tuple(
-                (test.asked, read.pattern(test.function, rule[test.field])) for test in self._others
-            )
-        key = self._rule_key(rule), self._targets(rule)
-        self.groups.setdefault(key, []).append(_Entry(pattern, others, line))
-
-    def met(self, values: Sequence[Any], graphs: Mapping[str, RoleGraph]) -> list[Any]:
-        """Return the keys of the groups that a request meets."""
-        if any(values[position] != text for position, text in self.term.asked):
-            return []
-        key = self._asked_key(values)
-        links = self.term.links
-        if not links:
-            return [(key, ())] if (key, ()) in self.groups else []
-        reached = [
-            graphs[link.graph].reach(
-                values[link.asked], values[link.tenant] if isinstance(link.tenant, int) else link.tenant or ""
-            )
-            for link in links
-        ]
-        targets: Iterable[Any] = reached[0] if len(reached) == 1 else product(*reached)
-        return [(key, target) for target in targets if (key, target) in self.groups]
+def _matching(bucket: Bucket, name: Any, values: tuple[Any, ...]) -> Iterator[int]:
+    """Yield the marks of the patterns of a bucket that match, those that weigh most first."""
+    place = bisect_right(bucket.prefixes, name) if bucket.prefixes else 0
+    if place:
+        for _, pattern, others, mark in bucket.choices[place - 1]:
+            if pattern.matches(name) and all(test(values) for test in others):
+                yield mark
 
 
-def _filled(
-    definition: Definition, terms: tuple[Term, ...], policy: Policy, resource: int, source: str
-) -> tuple[_Rules, ...]:
-    """Return the rules of each term that has any; a rule that a weaker term holds stands only there."""
-    effect = definition.rule.index("eft") if "eft" in definition.rule else None
-    all_rules = [_Rules(term, resource) for term in terms]
-    weaker = [[other.term for other in all_rules if other.term.is_weaker(rules.term)] for rules in all_rules]
-    read = _PatternReader()
-    for rule, line in zip(policy.rules, policy.lines, strict=True):
-        denies = effect is not None and rule[effect] == "deny"
-        # The other kind of rule has no say under these effects.
-        if denies and definition.effect is Effect.ALLOW_OVERRIDE:
-            continue
-        if not denies and definition.effect is Effect.DENY_OVERRIDE:
-            continue
-        try:
-            for rules, others in zip(all_rules, weaker, strict=True):
-                if rules.term.holds(rule) and not any(other.holds(rule) for other in others):
-                    rules.add(rule, -line if denies else line, read)
-        except NotLinear as err:
-            raise Misconfigured(
-                f"{source}: line {line}: a pattern cannot be used: {err}; write it simpler",
-                code="config.policy",
-            ) from err
-    return tuple(rules for rules in all_rules if rules.groups)
+def _deny_weighs(mark: int) -> int:
+    return mark if mark > 0 else UNPLAIN - mark
 
 
-class _PatternReader:
-    """Reads each pattern once while an index is filled."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[str, str], Pattern] = {}
-
-    def pattern(self, function: str, text: str) -> Pattern:
-        key = function, text
-        if key not in self._read:
-            self._read[key] = PATTERNS[function](text)
-        return self._read[key]
-
-    def exactly(self, text: str) -> Pattern:
-        key = "", text
-        if key not in self._read:
-            self._read[key] = Pattern(text, exact=text)
-        return self._read[key]
+def _lines(definition: Definition, policy: Policy) -> Marks:
+    """Return the line of a rule, negative when it denies, or 0 for the kind that has no say under the effect."""
+    lines = policy.lines
+    if "eft" not in definition.rule:
+        return lines.__getitem__
+    effects = policy.rules.column(definition.rule.index("eft"))
+    if definition.effect is Effect.ALLOW_OVERRIDE:
+        return lambda place: lines[place] if effects[place] != "deny" else 0
+    if definition.effect is Effect.DENY_OVERRIDE:
+        return lambda place: -lines[place] if effects[place] == "deny" else 0
+    return lambda place: -lines[place] if effects[place] == "deny" else lines[place]
 
 
-def _resource(definition: Definition, terms: tuple[Term, ...], policy: Policy, subject: int | None) -> int:
+def _places(definition: Definition, policy: Policy, order: Sequence[int]) -> Marks:
+    """Return the place of a rule in the order of evaluation, from 1, negative when it denies."""
+    ranks = {place: rank for rank, place in enumerate(order, 1)}
+    if "eft" not in definition.rule:
+        return ranks.__getitem__
+    effects = policy.rules.column(definition.rule.index("eft"))
+    return lambda place: -ranks[place] if effects[place] == "deny" else ranks[place]
+
+
+def _resource(definition: Definition, compiled: Compiled, policy: Policy, subject: int | None) -> int:
     """Return the position that is looked up inside a bucket: what patterns see, or else what rules name most variously."""
+    terms = compiled.terms
     seen = [test.asked for term in terms for test in term.patterns]
     if seen:
         return max(seen, key=lambda position: (position != subject, seen.count(position)))
@@ -406,36 +372,9 @@ def _resource(definition: Definition, terms: tuple[Term, ...], policy: Policy, s
     for term in terms:
         for position, field in term.equal:
             if position != subject and position not in linked | asked:
-                texts.setdefault(position, set()).update(rule[field] for rule in policy.rules)
+                texts.setdefault(position, set()).update(policy.rules.column(field))
     spare = next((position for position in range(len(definition.request)) if position != subject), 0)
     return max(texts, key=lambda position: len(texts[position]), default=spare)
-
-
-def _merged(entries: list[_Entry]) -> _Bucket:
-    exact: dict[str, int] = {}
-    begun: dict[str, list[_Choice]] = {}
-    for pattern, others, line in entries:
-        if pattern.exact is not None and not others:
-            before = exact.get(pattern.exact, 0)
-            if not before or line < 0 < before:
-                exact[pattern.exact] = line
-        else:
-            begun.setdefault(pattern.prefix, []).append((pattern.prefix, pattern, others, line))
-    prefixes = sorted(begun)
-    choices: list[tuple[_Choice, ...]] = []
-    open_: list[str] = []  # the beginnings of the current one, shortest first
-    for prefix in prefixes:
-        while open_ and not prefix.startswith(open_[-1]):
-            open_.pop()
-        open_.append(prefix)
-        rules = [choice for beginning in open_ for choice in begun[beginning]]
-        choices.append(tuple(sorted(rules, key=lambda choice: choice[3] > 0)))
-    final = all(line > 0 for _, _, line in entries)
-    return _Bucket(exact, prefixes, choices, final)
-
-
-def _match(others: tuple[tuple[int, Pattern], ...], values: tuple[Any, ...]) -> bool:
-    return all(pattern.matches(values[position]) for position, pattern in others)
 
 
 def _picker(positions: Sequence[int]) -> Callable[[Sequence[Any]], Any]:

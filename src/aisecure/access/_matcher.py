@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from aisecure.access._condition import Condition, NotCompiled, Reaches, Reader, is_asked_alone
 from aisecure.access._model import Definition
 from aisecure.access._patterns import PATTERNS
 from aisecure.errors import Misconfigured
 
-__all__ = ["Link", "NotCompiled", "PatternTest", "Term", "asked_by_function", "compile_matcher", "parse"]
+__all__ = ["Compiled", "Link", "PatternTest", "Term", "asked_by_function", "compile_matcher", "parse"]
 
 #: Most alternatives that ``||`` inside ``&&`` may multiply to.
 _TERMS: Final = 32
@@ -21,10 +22,6 @@ _TERMS: Final = 32
 _FUNCTIONS: Final = frozenset(
     "keyMatch keyMatch2 keyMatch3 keyMatch4 keyMatch5 regexMatch ipMatch globMatch timeMatch eval".split()
 )
-
-
-class NotCompiled(Exception):
-    """The matcher has a part that the index does not know, so Casbin evaluates it; the text says which."""
 
 
 class Link(NamedTuple):
@@ -56,18 +53,20 @@ class Term:
     """Conditions that must all hold.
 
     Attributes:
-        equal: Positions in request and rule that hold the same text.
-        asked: Texts that positions of the request hold.
+        equal: Positions in request and rule that hold the same value.
+        asked: Values that positions of the request hold.
         fixed: Texts that positions of the rule hold.
         links: Role conditions.
         patterns: Pattern conditions.
+        rests: What remains to be evaluated for each rule.
     """
 
     equal: tuple[tuple[int, int], ...]
-    asked: tuple[tuple[int, str], ...]
+    asked: tuple[tuple[int, object], ...]
     fixed: tuple[tuple[int, str], ...]
     links: tuple[Link, ...]
     patterns: tuple[PatternTest, ...]
+    rests: tuple[Condition, ...] = ()
 
     def holds(self, rule: tuple[str, ...]) -> bool:
         """Whether a rule has the texts that the term fixes."""
@@ -77,8 +76,22 @@ class Term:
         """Whether every request that meets a rule by the other term meets it by this one, where this one holds."""
         return self._asks() < other._asks()
 
-    def _asks(self) -> set[tuple[object, ...]]:
-        return {*self.equal, *self.asked, *self.links, *self.patterns}
+    def _asks(self) -> set[object]:
+        return {*self.equal, *self.asked, *self.links, *self.patterns, *self.rests}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A matcher taken apart.
+
+    Attributes:
+        terms: A rule matches when all conditions of any of them hold.
+        derived: What is worked out of a request before anything is looked up, such as ``r.sub.age > 18``; their
+            values stand behind those of the request, and terms speak of them as of further positions.
+    """
+
+    terms: tuple[Term, ...]
+    derived: tuple[Condition, ...] = ()
 
 
 def parse(definition: Definition) -> ast.expr:
@@ -110,14 +123,20 @@ def parse(definition: Definition) -> ast.expr:
     return tree
 
 
-def compile_matcher(definition: Definition, tree: ast.expr) -> tuple[Term, ...]:
-    """Return the alternatives of a matcher; a rule matches when all conditions of any of them hold.
+def compile_matcher(definition: Definition, tree: ast.expr, reaches: Mapping[str, Reaches]) -> Compiled:
+    """Return a matcher taken apart.
+
+    Args:
+        definition: The model.
+        tree: What `parse` made of its matcher.
+        reaches: What each role definition answers.
 
     Raises:
         NotCompiled: A condition is of another shape.
     """
-    reader = _Reader(definition)
-    return tuple(reader.term(conditions) for conditions in _alternatives(tree))
+    reader = _Reader(definition, reaches)
+    terms = tuple(reader.term(conditions) for conditions in _alternatives(tree))
+    return Compiled(terms, tuple(reader.derived))
 
 
 def asked_by_function(definition: Definition, tree: ast.expr) -> frozenset[int]:
@@ -151,74 +170,116 @@ def _alternatives(tree: ast.expr) -> list[list[ast.expr]]:
 
 
 class _Reader:
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, reaches: Mapping[str, Reaches]) -> None:
         self._request = {f"r_{name}": index for index, name in enumerate(definition.request)}
         self._rule = {f"p_{name}": index for index, name in enumerate(definition.rule)}
         self._roles: Mapping[str, int] = definition.roles
+        self._conditions = Reader(self._request, self._rule, definition.roles, reaches)
+        self._places: dict[str, int] = {}
+        self.derived: list[Condition] = []
 
     def term(self, conditions: list[ast.expr]) -> Term:
-        equal, asked, fixed = [], [], []
+        equal: list[tuple[int, int]] = []
+        asked: list[tuple[int, object]] = []
+        fixed: list[tuple[int, str]] = []
         calls: list[ast.Call] = []
+        others: list[ast.expr] = []
         for condition in conditions:
+            sides = self._sides(condition)
             if isinstance(condition, ast.Call):
                 calls.append(condition)
-                continue
-            left, right = self._sides(condition)
-            if left in self._request and right in self._rule:
-                equal.append((self._request[left], self._rule[right]))
-            elif left in self._request:
-                asked.append((self._request[left], right))
+            elif sides is None:
+                others.append(condition)
+            elif isinstance(sides[1], str):
+                fixed.append((sides[0], sides[1]))
             else:
-                fixed.append((self._rule[left], right))
+                equal.append((sides[0], sides[1]))
         # Where the rule's tenant equals the asked one, either may stand for the other.
         tenants: dict[int, int | str] = {field: position for position, field in equal} | dict(fixed)
         links, patterns = [], []
         for call in calls:
-            name = call.func.id if isinstance(call.func, ast.Name) else ""
-            arguments = [argument.id if isinstance(argument, ast.Name) else "" for argument in call.args]
-            if call.keywords or len(arguments) < 2:
-                raise NotCompiled(_words(call))
-            if arguments[0] not in self._request or arguments[1] not in self._rule:
-                raise NotCompiled(_words(call))
-            position, field = self._request[arguments[0]], self._rule[arguments[1]]
-            if name in self._roles and len(arguments) == self._roles[name]:
-                tenant = self._tenant(call.args[2], tenants) if len(arguments) > 2 else None
-                links.append(Link(name, position, tenant, field))
-            elif name in PATTERNS and len(arguments) == 2:
-                patterns.append(PatternTest(name, position, field))
+            test = self._call(call, tenants)
+            if isinstance(test, Link):
+                links.append(test)
+            elif isinstance(test, PatternTest):
+                patterns.append(test)
             else:
-                raise NotCompiled(_words(call))
-        return Term(tuple(equal), tuple(asked), tuple(fixed), tuple(links), tuple(patterns))
+                others.append(call)
+        rests = []
+        for condition in others:
+            if is_asked_alone(condition):
+                asked.append((self._derive(condition, self._conditions.truth(condition)), True))
+            else:
+                rests.append(self._conditions.truth(condition))
+        return Term(tuple(equal), tuple(asked), tuple(fixed), tuple(links), tuple(patterns), tuple(rests))
 
-    def _sides(self, condition: ast.expr) -> tuple[str, str]:
-        """Return the two sides of an equality: a field first, then a field of the rule or a constant."""
+    def _derive(self, node: ast.expr, condition: Condition) -> int:
+        """Return the position of what is worked out of a request."""
+        text = ast.dump(node)
+        if text not in self._places:
+            self._places[text] = len(self._request) + len(self.derived)
+            self.derived.append(condition)
+        return self._places[text]
+
+    def _position(self, node: ast.expr) -> int | None:
+        """Return the position of a field of the request, or of an attribute of one; None for anything else."""
+        if isinstance(node, ast.Name):
+            return self._request.get(node.id)
+        if isinstance(node, ast.Attribute) and is_asked_alone(node):
+            return self._derive(node, self._conditions.value(node))
+        return None
+
+    def _sides(self, condition: ast.expr) -> tuple[int, int | str] | None:
+        """Return what an equality says: positions in request and rule, or a rule's field and its text."""
         if not (
             isinstance(condition, ast.Compare)
             and len(condition.ops) == 1
             and isinstance(condition.ops[0], ast.Eq)
         ):
-            raise NotCompiled(_words(condition))
+            return None
         sides = (condition.left, condition.comparators[0])
         for one, other in (sides, sides[::-1]):
-            if not isinstance(one, ast.Name) or one.id not in self._request | self._rule:
-                continue
-            if isinstance(other, ast.Constant) and isinstance(other.value, str):
+            if isinstance(other, ast.Name) and other.id in self._rule:
+                position = self._position(one)
+                if position is not None:
+                    return position, self._rule[other.id]
+            if (
+                isinstance(one, ast.Name)
+                and one.id in self._rule
+                and isinstance(other, ast.Constant)
+                and isinstance(other.value, str)
                 # A constant that is spelled like a field would be taken for one.
-                if other.value not in self._rule:
-                    return one.id, other.value
-            elif isinstance(other, ast.Name) and one.id in self._request and other.id in self._rule:
-                return one.id, other.id
-        raise NotCompiled(_words(condition))
+                and other.value not in self._rule
+            ):
+                return self._rule[one.id], other.value
+        return None
 
-    def _tenant(self, argument: ast.expr, tenants: Mapping[int, int | str]) -> int | str:
+    def _call(self, call: ast.Call, tenants: Mapping[int, int | str]) -> Link | PatternTest | None:
+        """Return a call that can be looked up; None for another."""
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        if call.keywords or len(call.args) < 2:
+            return None
+        written = call.args[1]
+        if not isinstance(written, ast.Name) or written.id not in self._rule:
+            return None
+        position = self._position(call.args[0])
+        if position is None:
+            return None
+        field = self._rule[written.id]
+        if name in self._roles and len(call.args) == self._roles[name]:
+            if len(call.args) == 2:
+                return Link(name, position, None, field)
+            tenant = self._tenant(call.args[2], tenants)
+            return None if tenant is None else Link(name, position, tenant, field)
+        if name in PATTERNS and len(call.args) == 2:
+            return PatternTest(name, position, field)
+        return None
+
+    def _tenant(self, argument: ast.expr, tenants: Mapping[int, int | str]) -> int | str | None:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             return argument.value
         if isinstance(argument, ast.Name) and argument.id in self._request:
             return self._request[argument.id]
-        if isinstance(argument, ast.Name) and self._rule.get(argument.id) in tenants:
-            return tenants[self._rule[argument.id]]
-        raise NotCompiled("a role condition takes its tenant from the rule alone")
-
-
-def _words(node: ast.expr) -> str:
-    return f"the index does not know the shape of: {ast.unparse(node)}"
+        if isinstance(argument, ast.Name) and argument.id in self._rule:
+            return tenants.get(self._rule[argument.id])
+        return None

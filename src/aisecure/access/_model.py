@@ -28,6 +28,11 @@ class Effect(StrEnum):
         """Whether what no rule denies is allowed."""
         return self is Effect.DENY_OVERRIDE
 
+    @property
+    def first_decides(self) -> bool:
+        """Whether the first rule that matches decides."""
+        return self in (Effect.PRIORITY, Effect.SUBJECT_PRIORITY)
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:

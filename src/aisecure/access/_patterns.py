@@ -11,7 +11,7 @@ from typing import Final
 from aisecure.access._names import MAX_NAME
 from aisecure.access._regex import NotLinear, Sequence, alternatives, matcher
 
-__all__ = ["PATTERNS", "NotLinear", "Pattern", "as_function"]
+__all__ = ["ALWAYS_LINEAR", "PATTERNS", "NotLinear", "Pattern", "as_function"]
 
 # What would mean something to ``re``; a text without any of it stands for itself.
 _SPECIAL = re.compile(r"[.\[\](){}+?|^$\\*]")
@@ -128,6 +128,9 @@ PATTERNS: Final[Mapping[str, Callable[[str], Pattern]]] = MappingProxyType({
     "keyMatch3": _key_match3,
     "regexMatch": Pattern.of_regex,
 })  # fmt: skip
+
+#: Functions whose patterns are never refused.
+ALWAYS_LINEAR: Final = frozenset({"keyMatch"})
 
 
 def as_function(read: Callable[[str], Pattern]) -> Callable[[str, str], bool]:

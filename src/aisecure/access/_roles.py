@@ -26,25 +26,45 @@ class RoleGraph:
     __slots__ = ("_parents", "_shared", "names", "tenants")
 
     def __init__(self, links: Iterable[tuple[str, ...]], *, shared: str | None = None) -> None:
-        self._parents: dict[str, dict[str, list[str]]] = {}
-        for link in links:
-            tenant = link[2] if len(link) > 2 else ""
-            self._parents.setdefault(tenant, {}).setdefault(link[0], []).append(link[1])
-        self._shared = self._parents.get(shared, {}) if shared is not None else {}
-        self.names = frozenset[str]().union(*self._parents.values())
-        self.tenants = frozenset(self._parents)
+        # One role stands bare: most names have one, and there may be a hundred thousand of them.
+        parents: dict[str, dict[str, str | tuple[str, ...]]] = {}
+        for name, role, *tenants in links:
+            tenant = tenants[0] if tenants else ""
+            of = parents.get(tenant)
+            if of is None:
+                of = parents[tenant] = {}
+            held = of.get(name)
+            if held is None:
+                of[name] = role
+            else:
+                of[name] = (held, role) if isinstance(held, str) else (*held, role)
+        self._parents = parents
+        self._shared = parents.get(shared, {}) if shared is not None else {}
+        self.names = frozenset[str]().union(*parents.values())
+        self.tenants = frozenset(parents)
+
+    def parents(self, name: str, tenant: str) -> tuple[str, ...]:
+        """Return what a name has through one link of the tenant, or of the shared one."""
+        found: tuple[str, ...] = ()
+        for links in (self._parents.get(tenant), self._shared):
+            held = links.get(name) if links else None
+            if held is not None:
+                found += (held,) if isinstance(held, str) else held
+        return found
 
     def reach(self, name: str, tenant: str) -> set[str]:
         """Return the name itself and what it has through links of the tenant."""
-        own, shared = self._parents.get(tenant, {}), self._shared
         seen, level = {name}, {name}
         for _ in range(_LINKS):
             above: set[str] = set()
             for below in level:
-                above.update(own.get(below, ()))
-                above.update(shared.get(below, ()))
+                above.update(self.parents(below, tenant))
             level = above - seen  # a cycle ends here
             if not level:
                 break
             seen |= level
         return seen
+
+    def reaches(self, name: str, role: str, tenant: str = "") -> bool:
+        """Whether a name is a role or has it."""
+        return role in self.reach(name, tenant)

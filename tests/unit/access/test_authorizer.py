@@ -35,7 +35,8 @@ e = some(where (p.eft == allow))
 [matchers]
 m = r.sub == p.sub && r.obj == p.obj && r.act == p.act
 """
-NOT = ACL.replace("r.sub == p.sub", 'r.sub == p.sub && r.sub != "mallory"')
+#: Casbin adds texts, the index does not.
+NOT = ACL.replace("r.sub == p.sub", 'r.sub == p.sub && r.sub != "mal" + "lory"')
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ class TestMatchersThatPycasbinEvaluates:
     def test_are_told_with_a_reason(self):
         may = Authorizer.from_text(model=NOT, policy="p, ann, ledger, read")
         assert not may.compiled
-        assert "mallory" in may.reason
+        assert "'mal' + 'lory'" in may.reason
 
     def test_decide_under_id_and_roles(self):
         may = Authorizer.from_text(model=NOT, policy="p, clerk, ledger, read\np, mallory, ledger, read")

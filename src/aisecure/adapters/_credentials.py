@@ -6,12 +6,13 @@ A credential in a query string ends up in logs, histories and referrers, so it i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from aisecure.call import Credential
 from aisecure.errors import AuthenticationError
 
-__all__ = ["read_credential", "scheme_sent"]
+__all__ = ["read_credential", "scheme_sent", "with_proofs"]
 
 #: The ``b64token`` of RFC 6750 section 2.1, which RFC 9449 section 7.1 takes over, after its scheme, whose case does not
 #: matter (RFC 9110 section 11.1).
@@ -23,23 +24,17 @@ MAX_CREDENTIAL_CHARS = 16_384
 
 
 def read_credential(
-    authorization: Sequence[str],
-    api_key: Sequence[str],
-    *,
-    certificate: bytes = b"",
-    proofs: Sequence[str] = (),
-    target: Callable[[], tuple[str, str]] | None = None,
+    authorization: Sequence[str], api_key: Sequence[str], certificate: bytes = b""
 ) -> Credential | None:
     """Return the one credential of a request, or None when there is none.
 
-    A certificate beside a token is no second credential: it may be what the token is bound to.
+    A certificate beside a token is no second credential: it may be what the token is bound to. A credential of the scheme
+    ``dpop`` is still without its proofs; see `with_proofs`.
 
     Args:
         authorization: Values of every ``Authorization`` header.
         api_key: Values of every ``X-API-Key`` header.
         certificate: Of the client, in DER; empty when there is none.
-        proofs: Values of every ``DPoP`` header.
-        target: Returns method and address of the request; asked only when a proof has to name them.
 
     Raises:
         AuthenticationError: There are several, or it cannot be read. Which of two credentials counts is a
@@ -49,23 +44,32 @@ def read_credential(
     Credential(scheme='bearer')
     """
     if not authorization and not api_key:
-        return Credential("mtls", "", certificate=certificate) if certificate else None
+        return Credential("mtls", "", (), "", "", certificate) if certificate else None
     if len(authorization) + len(api_key) > 1:
         raise AuthenticationError
-    if not authorization:
-        value = api_key[0]
-        if len(value) > MAX_CREDENTIAL_CHARS or not _API_KEY.fullmatch(value):
+    if authorization:
+        value = authorization[0]
+        found = _TOKEN.fullmatch(value) if len(value) <= MAX_CREDENTIAL_CHARS else None
+        if found is None:
             raise AuthenticationError
-        return Credential("api_key", value, certificate=certificate)
-    value = authorization[0]
-    found = _TOKEN.fullmatch(value) if len(value) <= MAX_CREDENTIAL_CHARS else None
-    if found is None:
+        scheme, token = found.groups()
+        return Credential("bearer" if len(scheme) == 6 else "dpop", token, (), "", "", certificate)
+    value = api_key[0]
+    if len(value) > MAX_CREDENTIAL_CHARS or not _API_KEY.fullmatch(value):
         raise AuthenticationError
-    scheme, token = found.groups()
-    if len(scheme) == 6:
-        return Credential("bearer", token, certificate=certificate)
-    method, address = ("", "") if target is None else target()
-    return Credential("dpop", token, tuple(proofs), method, address, certificate)
+    return Credential("api_key", value, (), "", "", certificate)
+
+
+def with_proofs(credential: Credential, proofs: Sequence[str], method: str, url: str) -> Credential:
+    """Return a credential with its proofs, and what they have to name.
+
+    Args:
+        credential: Of the scheme ``dpop``.
+        proofs: Values of every ``DPoP`` header.
+        method: Of the request.
+        url: Its address; empty when it cannot be known.
+    """
+    return replace(credential, proofs=tuple(proofs), method=method, url=url)
 
 
 def scheme_sent(authorization: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ from urllib.parse import quote
 from aisecure.adapters._answer import Answer, Message, Receive, Send
 from aisecure.adapters._certificates import ClientCertificates, of_scope
 from aisecure.adapters._challenges import Challenges
-from aisecure.adapters._credentials import read_credential
+from aisecure.adapters._credentials import read_credential, with_proofs
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._guarded_http import App, serve
 from aisecure.adapters._guarded_ws import Socket
@@ -238,11 +238,10 @@ class AISecureMiddleware:
         for name, value in scope["headers"]:
             if name in wanted:
                 found.setdefault(name, []).append(value.decode("latin-1"))
-        client = scope.get("client")
         get = found.get
         return _Request(
             below_mount(scope["path"], scope.get("root_path") or ""),
-            self._proxies.client(client[0] if client else "", get(b"x-forwarded-for", _NONE)),
+            self._proxies.client(_peer(scope), get(b"x-forwarded-for", _NONE)),
             request_id(get(b"x-request-id", _NONE)),
             traceparent(get(b"traceparent", _NONE)),
             found,
@@ -263,29 +262,24 @@ class AISecureMiddleware:
 
     def _credential(self, request: _Request, scope: Scope, method: str) -> Credential | None:
         get = request.headers.get
-        client = scope.get("client")
-
-        def target() -> tuple[str, str]:
-            return method, self._address.of(
-                scheme=scope.get("scheme") or "http",
-                peer=client[0] if client else "",
-                # Servers may leave the raw path out; the decoded one is encoded again.
-                path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
-                headers=lambda name: [
-                    value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()
-                ],
-            )
-
-        certificate = of_scope(scope)
-        told = get(self._certificate_header, _NONE)
+        told = get(self._certificate_header)
+        certificate = of_scope(scope) if scope.get("extensions") else b""
         if certificate or told:
-            certificate = self._certificates.of(client[0] if client else "", certificate, told)
-        return read_credential(
-            get(b"authorization", _NONE),
-            get(b"x-api-key", _NONE),
-            certificate=certificate,
-            proofs=get(b"dpop", _NONE),
-            target=target,
+            certificate = self._certificates.of(_peer(scope), certificate, told or _NONE)
+        credential = read_credential(get(b"authorization", _NONE), get(b"x-api-key", _NONE), certificate)
+        if credential is not None and credential.scheme == "dpop":
+            return with_proofs(credential, get(b"dpop", _NONE), method, self._url(scope))
+        return credential
+
+    def _url(self, scope: Scope) -> str:
+        return self._address.of(
+            scheme=scope.get("scheme") or "http",
+            peer=_peer(scope),
+            # Servers may leave the raw path out; the decoded one is encoded again.
+            path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
+            headers=lambda name: [
+                value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()
+            ],
         )
 
     def _connect(self, request: _Request, method: str) -> Call:
@@ -328,6 +322,12 @@ class AISecureMiddleware:
             return message
 
         return limited
+
+
+def _peer(scope: Scope) -> str:
+    """Return the address of the other end of the connection; empty for a socket file."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def _document(metadata: ProtectedResource, answer: Answer) -> None:

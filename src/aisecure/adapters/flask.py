@@ -30,7 +30,7 @@ from werkzeug.local import LocalProxy
 from aisecure.adapters._bodies import media_type
 from aisecure.adapters._certificates import ClientCertificates, of_environ
 from aisecure.adapters._challenges import Challenges
-from aisecure.adapters._credentials import read_credential
+from aisecure.adapters._credentials import read_credential, with_proofs
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._https import Hsts, HttpsRule
 from aisecure.adapters._https_wsgi import HttpsGate, raw_target
@@ -154,23 +154,21 @@ class AISecure:
     def _credential(self) -> Credential | None:
         headers, environ = request.headers, request.environ
         peer = request.remote_addr or ""
-
-        def target() -> tuple[str, str]:
-            # werkzeug decodes the path; the server kept what was sent.
-            path = raw_target(environ).partition(b"?")[0].decode("latin-1")
-            scheme = environ["wsgi.url_scheme"]
-            return request.method, self._address.of(
-                scheme=scheme, peer=peer, path=path, headers=headers.getlist
-            )
-
         told = headers.getlist(self._certificates.header) if self._certificates.header else []
-        return read_credential(
-            headers.getlist("Authorization"),
-            headers.getlist("X-API-Key"),
-            certificate=self._certificates.of(peer, of_environ(environ), told),
-            proofs=headers.getlist("DPoP"),
-            target=target,
+        certificate = self._certificates.of(peer, of_environ(environ), told)
+        credential = read_credential(
+            headers.getlist("Authorization"), headers.getlist("X-API-Key"), certificate
         )
+        if credential is None or credential.scheme != "dpop":
+            return credential
+        url = self._address.of(
+            scheme=environ["wsgi.url_scheme"],
+            peer=peer,
+            # werkzeug decodes the path; the server kept what was sent.
+            path=raw_target(environ).partition(b"?")[0].decode("latin-1"),
+            headers=headers.getlist,
+        )
+        return with_proofs(credential, headers.getlist("DPoP"), request.method, url)
 
     def _too_large(self, err: RequestEntityTooLarge) -> Response:
         context = current_context()

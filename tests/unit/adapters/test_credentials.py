@@ -6,37 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisecure.adapters._credentials import read_credential, scheme_sent
+from aisecure.adapters._credentials import read_credential, scheme_sent, with_proofs
 from aisecure.call import Credential
 from aisecure.errors import AuthenticationError
 
 DER = b"a certificate"
 
 
-def never():
-    raise AssertionError("the address is not needed")
-
-
 def test_what_is_taken():
     assert read_credential([], []) is None
-    assert read_credential([], [], proofs=["proof"], target=never) is None
-    assert read_credential(["Bearer abc"], [], target=never) == Credential("bearer", "abc")
+    assert read_credential(["Bearer abc"], []) == Credential("bearer", "abc")
     assert read_credential(["bEARER   abc=="], []) == Credential("bearer", "abc==")
-    assert read_credential([], ["abc"], target=never) == Credential("api_key", "abc")
-    assert read_credential([], [], certificate=DER) == Credential("mtls", "", certificate=DER)
-    assert read_credential(["Bearer abc"], [], certificate=DER) == Credential(
-        "bearer", "abc", certificate=DER
-    )
-    assert read_credential([], ["abc"], certificate=DER) == Credential("api_key", "abc", certificate=DER)
+    assert read_credential(["dPoP abc"], []) == Credential("dpop", "abc")
+    assert read_credential([], ["abc"]) == Credential("api_key", "abc")
+    assert read_credential([], [], DER) == Credential("mtls", "", certificate=DER)
+    assert read_credential(["Bearer abc"], [], DER) == Credential("bearer", "abc", certificate=DER)
+    assert read_credential(["DPoP abc"], [], DER) == Credential("dpop", "abc", certificate=DER)
+    assert read_credential([], ["abc"], DER) == Credential("api_key", "abc", certificate=DER)
 
 
-def test_a_token_with_the_scheme_dpop_brings_its_proofs_and_the_address_they_have_to_name():
-    read = read_credential(
-        ["dPoP abc"], [], proofs=["p", "q"], target=lambda: ("GET", "https://h/a"), certificate=DER
-    )
-    assert read == Credential("dpop", "abc", ("p", "q"), "GET", "https://h/a", DER)
-    assert read_credential(["DPoP abc"], []) == Credential("dpop", "abc")
-    assert "abc" not in repr(read)
+def test_a_token_with_the_scheme_dpop_brings_its_proofs_and_what_they_have_to_name():
+    full = with_proofs(Credential("dpop", "abc", certificate=DER), ["p", "q"], "GET", "https://h/a")
+    assert full == Credential("dpop", "abc", ("p", "q"), "GET", "https://h/a", DER)
+    assert "abc" not in repr(full)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +65,7 @@ def test_a_token_with_the_scheme_dpop_brings_its_proofs_and_the_address_they_hav
 @pytest.mark.parametrize("certificate", [b"", DER])
 def test_what_is_not(authorization, api_key, certificate):
     with pytest.raises(AuthenticationError):
-        read_credential(authorization, api_key, certificate=certificate)
+        read_credential(authorization, api_key, certificate)
 
 
 @given(st.lists(st.text(max_size=30), max_size=2), st.lists(st.text(max_size=30), max_size=2))

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from aisecure.access._buckets import Bucket, merged
+from aisecure.access._granted import EVERYTHING, Granted, granted
 from aisecure.access._groups import Marks, grouped
 from aisecure.access._matcher import Compiled
 from aisecure.access._model import Definition, Effect
@@ -87,6 +88,7 @@ class Index:
         self.evaluates = bool(compiled.derived) or any(term.rests for term in terms)
         self._resource = _resource(definition, compiled, policy, subject)
         self._first = definition.effect.first_decides
+        self._allows_rest = definition.effect.allows_the_rest
         self._weight: Callable[[int], int] = abs if self._first else _deny_weighs
         # Where the first rule that matches decides, a mark is its place in that order, and otherwise its line.
         self._order = order(definition, policy, source) if self._first else ()
@@ -259,6 +261,20 @@ class Index:
             return UNPLAIN
         at = {self._lines[place]: rank for rank, place in enumerate(self._order)}
         return min((line for line in lines if line), key=lambda line: at[abs(line)], default=0)
+
+    def granted(self, values: tuple[Any, ...], roles: frozenset[str], resource: int) -> Granted:
+        """Return what the rules cover of the resources at a position, whatever stands there in the values."""
+        if self._derived or resource != self._resource or self._allows_rest:
+            return EVERYTHING
+        if self._each and self._subject is not None:
+            before, after = values[: self._subject], values[self._subject + 1 :]
+            found = [
+                self._bucket((*before, name, *after), _NO_ROLES) for name in (values[self._subject], *roles)
+            ]
+        else:
+            found = [self._bucket(values, roles)]
+        parts = [part for bucket in found if bucket is not None for part in (bucket, *bucket.further)]
+        return granted(parts, deny_wins=not self._first)
 
     # -- buckets
 

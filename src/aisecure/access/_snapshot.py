@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from aisecure.access._condition import NotCompiled
+from aisecure.access._granted import EVERYTHING, Granted
 from aisecure.access._index import UNPLAIN, Index
 from aisecure.access._matcher import asked_by_function, compile_matcher, parse
 from aisecure.access._model import Definition, default_definition, read_model
@@ -67,7 +68,7 @@ class Snapshot:
     """
 
     __slots__ = (
-        "_allows_rest", "_checks", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names",
+        "_allows_rest", "_checks", "_index", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names",
         "_size", "_source", "_subjects", "compiled", "definition", "graphs", "judge", "policy", "reason", "rules",
         "version",
     )  # fmt: skip
@@ -126,6 +127,7 @@ class Snapshot:
         definition, policy, graphs = self.definition, self.policy, self.graphs
         tree = parse(definition)
         subject = None if self._parts is None else self._parts[0]
+        self._index: Index | None = None
         self.compiled, self.reason = True, ""
         everything = frozenset(range(len(definition.request)))
         paths = asked_by_function(definition, tree)
@@ -150,7 +152,7 @@ class Snapshot:
             self.judge = interpreter()
             checked = everything
         else:
-            index = Index(definition, compiled, policy, graphs, subject, source, otherwise)
+            index = self._index = Index(definition, compiled, policy, graphs, subject, source, otherwise)
             self.judge, self._subjects = index.judge, index.subjects
             # It looks after most others by itself, where it costs least.
             checked = everything if index.evaluates else index.patterns
@@ -225,6 +227,22 @@ class Snapshot:
         return Decision.deny(
             "access.rule", f"The rule on line {-line} of the policy denies this action on this resource."
         )
+
+    def granted(self, principal: Principal, action: str) -> Granted:
+        """Return an outline of the resources on which a principal may do an action.
+
+        Raises:
+            Misconfigured: As for `parts`.
+        """
+        _, _, resource, _ = self.parts()
+        name = principal.id
+        if not self.rules or name in self._role_names or not is_plain(name):
+            return Granted()
+        if self._index is None:
+            return EVERYTHING
+        mine = (name, principal.tenant, "", action)
+        values = mine if self._places is None else tuple([mine[place] for place in self._places])
+        return self._index.granted(values, principal.roles, resource)
 
     def parts(self) -> tuple[int, int | None, int, int]:
         """Return the positions of subject, tenant, resource and action in a request.

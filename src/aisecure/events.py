@@ -91,6 +91,9 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "subject.rewrapped": _row("Keys of data subjects were wrapped anew.", _MEDIUM, "keys"),
     # access
     "policy.loaded": _row("A policy was loaded.", _INFO, "version", "rules"),
+    "policy.changed": _row("Rules or role links were added or removed.", _MEDIUM, "version", "added", "removed"),
+    "policy.interpreted": _row("The matcher is not compiled, so each decision takes time linear in the rules.", _LOW, "version", "reason"),
+    "policy.unseen": _row("The source of the policy does not answer; the last version decides.", _HIGH, "reason"),
     "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),

@@ -20,7 +20,9 @@ from typing import Any
 
 from aisecure.errors import AISecureError, Misconfigured, Unavailable
 
-__all__ = ["Storage", "check_name", "file_error", "private_folder", "read_private", "update_private"]
+__all__ = [
+    "Storage", "check_name", "file_error", "private_folder", "read_private", "replace_file", "turn", "update_private",
+]  # fmt: skip
 
 #: Seconds that a writer waits for another process's write to end before it gives up.
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -107,7 +109,7 @@ def update_private(path: Path, change: Callable[[bytes | None], bytes]) -> bytes
         Unavailable: The disk is full or failed; the old file is as it was.
     """
     private_folder(path.parent)
-    with _turn(path):
+    with turn(path):
         try:
             before: bytes | None = read_private(path)
         except Misconfigured as err:
@@ -117,12 +119,12 @@ def update_private(path: Path, change: Callable[[bytes | None], bytes]) -> bytes
         after = change(before)
         if after is not before:
             # A link is followed, so that the file it names changes and the link stays.
-            _replace(Path(os.path.realpath(path)), after)
+            replace_file(Path(os.path.realpath(path)), after)
     return after
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
+def turn(path: Path) -> Iterator[None]:
     """Hold the lock of the file's folder, which the kernel releases also when the process is killed."""
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -135,13 +137,15 @@ def _turn(path: Path) -> Iterator[None]:
         raise file_error(path, err) from err
 
 
-def _replace(target: Path, data: bytes) -> None:
+def replace_file(target: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put a finished file in the place of another, while its folder's `turn` is held; a reader, or a crash, sees one or the other."""
     new = target.with_name(f".{target.name}.new")
     # Whoever left one was killed while it had its turn.
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
@@ -235,7 +239,7 @@ class Storage:
         if self._memory:
             return self._connect()
         # In turn: SQLite does not wait while another process turns a new file into one with a write-ahead log.
-        with _turn(Path(self.path)):
+        with turn(Path(self.path)):
             with contextlib.suppress(FileExistsError):
                 # Before SQLite does, so that the file never exists with a wider mode. Only when it is absent:
                 # closing a file drops all locks that this process holds on it (howtocorrupt.html, section 2.2).

@@ -15,7 +15,7 @@ from aisecure.access._model import Definition
 from aisecure.access._names import has_control
 from aisecure.errors import Misconfigured
 
-__all__ = ["Policy", "Row", "Rows", "checked_policy", "read_policy"]
+__all__ = ["Policy", "Row", "Rows", "checked_policy", "fields_of", "read_policy"]
 
 #: Values of one line after its kind.
 Row = tuple[str, ...]
@@ -120,22 +120,22 @@ def read_policy(text: str, definition: Definition, source: str = "the policy") -
 
 
 def checked_policy(
-    rules: Iterable[Sequence[str]],
-    links: Mapping[str, Iterable[Sequence[str]]],
-    definition: Definition,
-    source: str = "the policy",
+    rows: Mapping[str, Iterable[Sequence[str]]], definition: Definition, source: str = "the policy"
 ) -> Policy:
-    """Return a policy from rules and links that another reader took apart, such as a database; the line of a rule is its number.
+    """Return a policy from fields that another reader took apart, such as a database; the line of a rule is its number.
+
+    Args:
+        rows: Fields of each line, by kind: ``p``, ``g`` ...
+        definition: The model.
+        source: What error texts call the policy.
 
     Raises:
         Misconfigured: As for `read_policy`; names source and number.
     """
     reader = _Reader(definition, source, "number")
-    for number, rule in enumerate(rules, 1):
-        reader.take(number, "p", rule)
-    for key, found in links.items():
-        for number, link in enumerate(found, 1):
-            reader.take(number, key, link)
+    for kind, found in rows.items():
+        for number, fields in enumerate(found, 1):
+            reader.take(number, kind, fields)
     return reader.policy()
 
 
@@ -207,7 +207,7 @@ class _Reader:
         values = tuple([self._same.setdefault(field, field) for field in fields])
         if "" in values:
             raise self.wrong(number, "has an empty field; write a name, or remove the comma")
-        if any(has_control(value) for value in values):
+        if any(not value.isprintable() and has_control(value) for value in values):
             raise self.wrong(number, "holds a control character or a line break of another kind; remove it")
         if any(value[0] == '"' == value[-1] for value in values):
             raise self.wrong(
@@ -236,6 +236,12 @@ class _Reader:
             name: Rows.of_rows(found, self._definition.roles[name]) for name, found in self._links.items()
         }
         return Policy(Rows.of_rows(self._rules, len(self._definition.rule)), self._lines, links)
+
+
+def fields_of(line: str) -> list[str] | None:
+    """Return the fields of one line, its kind first; None for a line that says nothing or cannot be read."""
+    line = line.strip()
+    return None if not line or line[0] == "#" else _fields(line)
 
 
 def _fields(line: str) -> list[str] | None:

@@ -13,9 +13,9 @@ from aisecure.access._index import UNPLAIN, Index
 from aisecure.access._matcher import asked_by_function, compile_matcher, parse
 from aisecure.access._model import Definition, default_definition, read_model
 from aisecure.access._names import is_plain, is_plain_path
-from aisecure.access._policy import Policy, read_policy
+from aisecure.access._policy import Policy, checked_policy, read_policy
 from aisecure.access._roles import RoleGraph
-from aisecure.access._sources import Texts
+from aisecure.access._sources import Taken, Texts
 from aisecure.decisions import ALLOW, Decision
 from aisecure.errors import Misconfigured
 from aisecure.principal import Principal
@@ -106,22 +106,26 @@ class Snapshot:
         self._compile(source)
 
     @classmethod
-    def of(cls, texts: Texts) -> Snapshot:
-        """Return the version that texts make.
+    def of(cls, read: Texts | Taken) -> Snapshot:
+        """Return the version that a source's policy makes.
 
         Raises:
             Misconfigured: Names source, line and remedy.
         """
-        definition = (
-            default_definition() if texts.model is None else read_model(texts.model, texts.model_name)
-        )
+        definition = default_definition() if read.model is None else read_model(read.model, read.model_name)
+        if isinstance(read, Taken):
+            policy, version = checked_policy(read.rows, definition, read.policy_name), None
+        else:
+            policy = read_policy(read.policy, definition, read.policy_name)
+            version = _digest(definition, read.policy)
         return cls(
-            definition,
-            read_policy(texts.policy, definition, texts.policy_name),
-            shared_tenant=texts.shared_tenant,
-            source=texts.policy_name,
-            version=_digest(definition, texts.policy),
+            definition, policy, shared_tenant=read.shared_tenant, source=read.policy_name, version=version
         )
+
+    @property
+    def asks_principals(self) -> bool:
+        """Whether `decide` can be asked."""
+        return self._parts is not None
 
     def _compile(self, source: str) -> None:
         definition, policy, graphs = self.definition, self.policy, self.graphs

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from aisecure.errors import Misconfigured
+from aisecure.storage import replace_file, turn
 
-__all__ = ["Files", "Fixed", "Source", "Texts"]
+if TYPE_CHECKING:
+    from aisecure.access._changes import Change
+
+__all__ = ["Files", "Fixed", "Source", "Store", "Taken", "Texts", "read_text"]
 
 #: How often a file is read again when it changes while it is read.
 _READS: Final = 3
@@ -32,33 +37,85 @@ class Texts:
     policy_name: str = "the policy"
     shared_tenant: str | None = None
 
+    def with_policy(self, policy: str) -> Texts:
+        """Return the same with another policy."""
+        return replace(self, policy=policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A policy that a reader has taken apart already: a database, an adapter of Casbin's.
+
+    Attributes:
+        model: A Casbin model; None is the built-in one.
+        rows: Fields of each line, by kind: ``p``, ``g`` ...
+        model_name: A file's path, or words.
+        policy_name: What error texts call the policy.
+        shared_tenant: Role links of this tenant hold in every tenant.
+    """
+
+    model: str | None
+    rows: Mapping[str, Sequence[tuple[str, ...]]]
+    model_name: str = "the model"
+    policy_name: str = "the policy"
+    shared_tenant: str | None = None
+
+    def with_rows(self, rows: Mapping[str, Sequence[tuple[str, ...]]]) -> Taken:
+        """Return the same with other lines."""
+        return replace(self, rows=rows)
+
 
 class Source(Protocol):
     """What an authorizer reads its policy from."""
 
     def stamp(self) -> Any:
-        """Return a value that is another one when the texts may have changed; cheap."""
-
-    def read(self) -> tuple[Texts, Any]:
-        """Return the texts and their stamp.
+        """Return a value that is another one when the policy may have changed; cheap.
 
         Raises:
-            Misconfigured: They cannot be read.
+            Unavailable: It cannot be asked now.
+        """
+
+    def read(self) -> tuple[Texts | Taken, Any]:
+        """Return the policy and its stamp.
+
+        Raises:
+            Misconfigured: It cannot be read.
+            Unavailable: It cannot be read now.
+        """
+
+
+@runtime_checkable
+class Store(Source, Protocol):
+    """A source that can be written to."""
+
+    def write(self, after: Texts | Taken, change: Change, stamp: Any) -> Any:
+        """Store a change that was checked, if the policy still has the stamp; return the new stamp, or None if it has not.
+
+        Raises:
+            Unavailable: It cannot be written.
         """
 
 
 class Fixed:
-    """Texts that never change."""
+    """A text in memory, which only `write` changes."""
 
     def __init__(self, texts: Texts) -> None:
-        self._texts = texts
+        self._held = texts, 0
 
-    def stamp(self) -> None:
-        """Return nothing: there is nothing to see."""
+    def stamp(self) -> int:
+        """Return the number of changes."""
+        return self._held[1]
 
-    def read(self) -> tuple[Texts, None]:
-        """Return the texts."""
-        return self._texts, None
+    def read(self) -> tuple[Texts, int]:
+        """Return the text."""
+        return self._held
+
+    def write(self, after: Texts | Taken, change: Change, stamp: int) -> int | None:
+        """Take the text after a change; the caller lets one in at a time."""
+        if self._held[1] != stamp or not isinstance(after, Texts):
+            return None
+        self._held = after, stamp + 1
+        return stamp + 1
 
 
 class Files:
@@ -82,8 +139,8 @@ class Files:
         for _ in range(_READS):
             before = self.stamp()
             texts = Texts(
-                None if self._model is None else _text(self._model, "model"),
-                _text(self._policy, "policy"),
+                None if self._model is None else read_text(self._model, "model"),
+                read_text(self._policy, "policy"),
                 "the built-in model" if self._model is None else str(self._model),
                 str(self._policy),
                 self._shared_tenant,
@@ -94,6 +151,22 @@ class Files:
             f"{self._policy}: changes while it is read; rename a finished file over it", code="config.policy"
         )
 
+    def write(self, after: Texts | Taken, change: Change, stamp: Any) -> Any:
+        """Rename a finished file over the policy, while no other process that uses this library does.
+
+        Raises:
+            Unavailable: The folder or the disk does not allow it; the policy is as it was.
+        """
+        if not isinstance(after, Texts):
+            raise TypeError("a file holds a text")
+        with turn(self._policy):
+            if self.stamp() != stamp:
+                return None
+            # A link is followed, so that the file it names changes and the link stays.
+            target = self._policy.resolve()
+            replace_file(target, after.policy.encode(), target.stat().st_mode & 0o777)
+            return self.stamp()
+
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
@@ -103,7 +176,12 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        Misconfigured: It cannot be read, or is not UTF-8.
+    """
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as err:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from aisecure.access._defaults import DEFAULT_POLICY
-from aisecure.access._snapshot import Snapshot
+from aisecure.access._following import TOPIC, Following
 from aisecure.access._sources import Files, Fixed, Source, Texts
 from aisecure.decisions import Decision
-from aisecure.errors import Misconfigured
-from aisecure.events import Result, SecurityEvent
-from aisecure.ports import Clock, EventSink, SystemClock, discard
+from aisecure.notices import Notices
+from aisecure.ports import Clock, EventSink, discard
 from aisecure.principal import Principal
 
 __all__ = ["Authorizer"]
 
-_BUILT_IN = Fixed(Texts(None, DEFAULT_POLICY, policy_name="the built-in policy"))
+_BUILT_IN = Texts(None, DEFAULT_POLICY, policy_name="the built-in policy")
 
 
-class Authorizer:
+class Authorizer(Following):
     """Decides by a Casbin model and policy; safe to share between threads.
 
     ``Authorizer()`` takes the built-in model (`DEFAULT_MODEL`: roles with a tree, tenants, deny wins) and the
@@ -83,24 +79,19 @@ class Authorizer:
         source: Source | None = None,
         *,
         reload_seconds: float | None = None,
+        notices: Notices | None = None,
+        topic: str = TOPIC,
         events: EventSink = discard,
         clock: Clock | None = None,
     ) -> None:
-        if reload_seconds is not None and not 0 <= reload_seconds < math.inf:
-            raise ValueError("reload_seconds is 0 or more, or None")
-        self._source = _BUILT_IN if source is None else source
-        self._reload_seconds = reload_seconds
-        self._events = events
-        self._clock = clock or SystemClock()
-        # Asked before every decision, so without the method between.
-        self._now = time.monotonic if type(self._clock) is SystemClock else self._clock.monotonic
-        self._lock = threading.Lock()
-        self._refused = ""
-        self._stamp: Any
-        texts, self._stamp = self._source.read()
-        self._snapshot = Snapshot.of(texts)
-        self._look_at = self._next_look()
-        self._announce_loaded()
+        super().__init__(
+            Fixed(_BUILT_IN) if source is None else source,
+            reload_seconds=reload_seconds,
+            notices=notices,
+            topic=topic,
+            events=events,
+            clock=clock,
+        )
 
     @classmethod
     def from_text(
@@ -146,6 +137,7 @@ class Authorizer:
         *,
         shared_tenant: str | None = None,
         reload_seconds: float | None = 2.0,
+        notices: Notices | None = None,
         events: EventSink = discard,
         clock: Clock | None = None,
     ) -> Authorizer:
@@ -160,44 +152,57 @@ class Authorizer:
             policy: A policy in UTF-8.
             shared_tenant: As for `from_text`.
             reload_seconds: At most this often a decision looks whether the files changed; None never does.
-            events: Where ``policy.loaded`` and ``policy.refused`` go.
+            notices: Tells of changes by other machines, where the file's own times cannot.
+            events: Where ``policy.loaded``, ``policy.changed`` and ``policy.refused`` go.
             clock: Time.
 
         Raises:
             Misconfigured: Names file, line and remedy.
         """
         files = Files(None if model is None else Path(model), Path(policy), shared_tenant=shared_tenant)
-        return cls(files, reload_seconds=reload_seconds, events=events, clock=clock)
+        return cls(files, reload_seconds=reload_seconds, notices=notices, events=events, clock=clock)
+
+    @classmethod
+    def from_adapter(
+        cls,
+        model: str | os.PathLike[str] | None,
+        adapter: Any,
+        *,
+        shared_tenant: str | None = None,
+        reload_seconds: float | None = 2.0,
+        notices: Notices | None = None,
+        topic: str = TOPIC,
+        events: EventSink = discard,
+        clock: Clock | None = None,
+    ) -> Authorizer:
+        """Return an authorizer for a Casbin adapter: any object with ``load_policy(model)``.
+
+        An adapter does not tell when its policy changes. So it is read again when `notices` tell, when a watcher
+        does (`watch`), or by `reload`; and changes made here reach it by its ``add_policy`` and ``remove_policy``.
+
+        Args:
+            model: A Casbin model: its text when it has several lines, or a file's path; None is the built-in one.
+            adapter: Of pycasbin's kind. Asynchronous adapters are not taken.
+            shared_tenant: As for `from_text`.
+            reload_seconds: At most this often a decision asks the notices.
+            notices: Tell of changes by other processes.
+            topic: What they are told under, where one server tells of several policies.
+            events: As for `from_files`.
+            clock: Time.
+
+        Raises:
+            Misconfigured: The model or the policy cannot be used.
+            Unavailable: The adapter could not load it.
+        """
+        from aisecure.access._adapters import AdapterSource
+
+        source = AdapterSource(model, adapter, shared_tenant=shared_tenant)
+        return cls(
+            source, reload_seconds=reload_seconds, notices=notices, topic=topic, events=events, clock=clock
+        )
 
     def __repr__(self) -> str:
         return f"Authorizer(version={self.version!r}, rules={self.rules}, compiled={self.compiled})"
-
-    # -- what it holds
-
-    @property
-    def version(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of model and policy."""
-        return self._snapshot.version
-
-    @property
-    def rules(self) -> int:
-        """Number of rules in the policy."""
-        return self._snapshot.rules
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the index decides, in constant time; otherwise pycasbin does, in time linear in the rules."""
-        return self._snapshot.compiled
-
-    @property
-    def reason(self) -> str:
-        """Why the matcher was not compiled; empty when it was."""
-        return self._snapshot.reason
-
-    @property
-    def refused(self) -> str:
-        """Why the newest version of the files was refused; empty when it holds."""
-        return self._refused
 
     # -- decisions
 
@@ -253,67 +258,3 @@ class Authorizer:
             Misconfigured: As for `decide`, at start-up instead of at the first call.
         """
         self._snapshot.parts()
-
-    # -- versions
-
-    def reload(self) -> None:
-        """Read the files again and take the new version, whole; texts stay as they are.
-
-        Raises:
-            Misconfigured: It cannot be used; the last good version stays.
-        """
-        with self._lock:
-            self._replace()
-
-    def _next_look(self) -> float | None:
-        if self._reload_seconds is None:
-            return None
-        return self._now() + self._reload_seconds
-
-    def _look(self) -> None:
-        """Take a changed file's version when it is time; one thread does, the others go on with the one there is."""
-        if self._look_at is None or self._now() < self._look_at or not self._lock.acquire(blocking=False):
-            return
-        try:
-            self._look_at = self._next_look()
-            if self._source.stamp() != self._stamp:
-                self._replace()
-        except Misconfigured:
-            return  # refused and recorded; the last good version decides
-        finally:
-            self._lock.release()
-
-    def _replace(self) -> None:
-        # Seen once: a file that is refused is not read again until it changes.
-        self._stamp = self._source.stamp()
-        try:
-            texts, self._stamp = self._source.read()
-            new = Snapshot.of(texts)
-            if self._checked_principals():
-                new.parts()
-        except Misconfigured as err:
-            self._refused = err.detail
-            event = SecurityEvent(
-                "policy.refused",
-                time=self._clock.time(),
-                result=Result.FAILURE,
-                code=err.code,
-                detail={"reason": err.detail},
-            )
-            self._events.record(event)
-            raise
-        self._refused = ""
-        self._snapshot = new
-        self._announce_loaded()
-
-    def _checked_principals(self) -> bool:
-        """Whether principals can be asked about now; a new version must not take that away."""
-        try:
-            self._snapshot.parts()
-        except Misconfigured:
-            return False
-        return True
-
-    def _announce_loaded(self) -> None:
-        detail = {"version": self.version, "rules": self.rules}
-        self._events.record(SecurityEvent("policy.loaded", time=self._clock.time(), detail=detail))

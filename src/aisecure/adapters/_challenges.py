@@ -33,6 +33,13 @@ class Challenges:
     """
 
     def __init__(self, shield: Shield | None = None, resource: ProtectedResource | None = None) -> None:
+        if resource is not None:
+            from aisecure.authn.protected_resource import ProtectedResource
+
+            if not isinstance(resource, ProtectedResource):
+                raise TypeError(
+                    f"protected_resource: give a ProtectedResource, not {type(resource).__name__}"
+                )
         self._shield = shield
         self._resource = resource
 

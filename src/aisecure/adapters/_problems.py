@@ -56,7 +56,8 @@ def headers_of(
     """
     yield "content-type", CONTENT_TYPE
     yield "cache-control", "no-store"
-    yield from challenges.headers(err, authorization)
+    if status_of(err) in (401, 403):
+        yield from challenges.headers(err, authorization)
     if err.retry_after is not None and math.isfinite(err.retry_after):
         yield "retry-after", str(max(0, math.ceil(err.retry_after)))
 

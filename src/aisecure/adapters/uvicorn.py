@@ -78,5 +78,9 @@ else:
     class HttpProtocol(_TellsTls, AutoHTTPProtocol):
         """uvicorn's HTTP protocol, which also tells of the client's certificate."""
 
-    class WebSocketProtocol(_TellsTls, AutoWebSocketsProtocol or asyncio.Protocol):
-        """uvicorn's WebSocket protocol, which also tells of the client's certificate."""
+    if AutoWebSocketsProtocol is None:
+        WebSocketProtocol = None  # as uvicorn says it: no library for WebSockets is installed
+    else:
+
+        class WebSocketProtocol(_TellsTls, AutoWebSocketsProtocol):
+            """uvicorn's WebSocket protocol, which also tells of the client's certificate."""

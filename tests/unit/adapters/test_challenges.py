@@ -137,3 +137,8 @@ class TestErrors:
     def test_a_quote_stays_inside_its_quotes(self):
         err = denied(replace(refused("Why."), challenge={"scope": 'a", error="none\\'}))
         assert said(err)["www-authenticate"] == 'Bearer scope="a\\", error=\\"none\\\\"'
+
+
+def test_metadata_are_not_an_address():
+    with pytest.raises(TypeError):
+        Challenges(BOUND, "https://mcp.example.com/mcp")

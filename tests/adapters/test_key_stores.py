@@ -155,11 +155,14 @@ class TestContract:
         assert store.erase("acme", "u-17") == 0
         assert store.select(tenant=None, principal=None) == kept
 
-    def test_the_peppers_of_all_keys_are_told(self, store):
-        assert store.peppers() == set()
+    def test_the_peppers_of_all_keys_that_are_still_accepted_are_told(self, store):
+        assert store.peppers(200.0) == set()
         for key_id, pepper in (("A", b"1234"), ("B", b"1234"), ("C", b"\0\0\0\0")):
             store.add(_key(key_id * 12, pepper=pepper))
-        assert store.peppers() == {b"1234", b"\0\0\0\0"}
+        store.add(_key("D" * 12, pepper=b"gone", revoked_at=150.0))
+        store.add(_key("E" * 12, pepper=b"till", expires_at=200.0))
+        assert store.peppers(199.0) == {b"1234", b"\0\0\0\0", b"till"}
+        assert store.peppers(200.0) == {b"1234", b"\0\0\0\0"}
 
     def test_of_many_rotations_at_once_one_succeeds(self, store):
         store.add(_key())

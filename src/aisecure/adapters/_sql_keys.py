@@ -158,9 +158,11 @@ class SqlKeyStore:
         statement = delete(self._keys).where(keys.tenant == tenant, keys.principal == principal)
         return self._database.run(lambda connection: connection.execute(statement).rowcount)
 
-    def peppers(self) -> set[bytes]:
-        """Return which peppers the kept keys were made with."""
-        statement = select(self._keys.c.pepper).distinct()
+    def peppers(self, now: float) -> set[bytes]:
+        """Return which peppers those keys were made with that are neither revoked nor expired."""
+        keys = self._keys.c
+        unended = or_(keys.expires_at.is_(None), keys.expires_at > now)
+        statement = select(keys.pepper).distinct().where(keys.revoked_at.is_(None), unended)
         return self._database.run(lambda connection: set(map(bytes, connection.scalars(statement))))
 
 

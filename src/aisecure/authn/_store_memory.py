@@ -86,7 +86,11 @@ class MemoryKeyStore:
             }
             return before - len(self._keys)
 
-    def peppers(self) -> set[bytes]:
-        """Return which peppers the kept keys were made with."""
+    def peppers(self, now: float) -> set[bytes]:
+        """Return which peppers those keys were made with that are neither revoked nor expired."""
         with self._lock:
-            return {key.pepper for key in self._keys.values()}
+            return {
+                key.pepper
+                for key in self._keys.values()
+                if key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+            }

@@ -64,6 +64,8 @@ class AuthenticationGuard(Guard):
                 )
         self.methods = methods
         self.throttle = throttle
+        self._holds_up = throttle is not None and throttle.refuse == "all"
+        self._with_ids = tuple(method for method in methods if isinstance(method, _ReadsIds))
         if any(method.aauthenticate is not None for method in methods):
             self.aidentify = self._aidentify
 
@@ -72,9 +74,10 @@ class AuthenticationGuard(Guard):
         credential = call.credential
         if credential is None:
             return _MISSING if call.principal.is_anonymous else None
-        held_up = self._held_up(call)
-        if held_up is not None:
-            return held_up
+        if self._holds_up:
+            held_up = self._held_up(call)
+            if held_up is not None:
+                return held_up
         refusal = _FOREIGN
         for method in self.methods:
             if method.takes(credential):
@@ -88,9 +91,10 @@ class AuthenticationGuard(Guard):
         credential = call.credential
         if credential is None:
             return _MISSING if call.principal.is_anonymous else None
-        held_up = self._held_up(call)
-        if held_up is not None:
-            return held_up
+        if self._holds_up:
+            held_up = self._held_up(call)
+            if held_up is not None:
+                return held_up
         refusal = _FOREIGN
         for method in self.methods:
             if method.takes(credential):
@@ -112,11 +116,7 @@ class AuthenticationGuard(Guard):
     def _failed(self, call: Call, credential: Credential, refusal: Decision) -> Decision:
         if self.throttle is None:
             return refusal
-        claimed = (
-            method.claimed_id(credential)
-            for method in self.methods
-            if isinstance(method, _ReadsIds) and method.takes(credential)
-        )
+        claimed = (method.claimed_id(credential) for method in self._with_ids if method.takes(credential))
         return self.throttle.failed(refusal, source=call.source, key_id=next(claimed, ""))
 
     def health(self) -> dict[str, Any]:
@@ -165,15 +165,16 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
     return (AuthenticationGuard(keys),)
 
 
-def _open_pepper(path: Path) -> bytes:
+def _open_pepper(path: Path) -> list[bytes]:
+    """Return the peppers of a file, the newest first; one is made when the file is absent."""
     try:
         pepper = read_private(path)  # also where the folder cannot be written, as a mounted secret
     except Misconfigured as err:
         if err.code != "config.missing":
             raise
         pepper = update_private(path, lambda before: os.urandom(PEPPER_BYTES) if before is None else before)
-    if len(pepper) != PEPPER_BYTES:
+    if not pepper or len(pepper) % PEPPER_BYTES:
         raise Misconfigured(
             f"{path}: holds {len(pepper)} bytes, not {PEPPER_BYTES}; restore it from a backup"
         )
-    return pepper
+    return [pepper[start : start + PEPPER_BYTES] for start in range(0, len(pepper), PEPPER_BYTES)]

@@ -87,7 +87,7 @@ class ApiKeys:
         pepper: bytes | Sequence[bytes],
         prefix: str = "ais",
         environment: str = "live",
-        last_used_seconds: float = 900.0,
+        last_used_seconds: float = 3600.0,
         clock: Clock | None = None,
         notices: Notices | None = None,
         events: EventSink = discard,
@@ -108,10 +108,10 @@ class ApiKeys:
         self._memo = Memo()
         if self._store.over_network or getattr(self._notices, "over_network", False):
             self.aauthenticate = self._aauthenticate
-        if not self._peppers.know(self._store.peppers()):
+        if not self._peppers.know(self._store.peppers(self._clock.time())):
             raise Misconfigured(
                 f"{self._store!r} holds API keys made with another pepper, which can never be verified; "
-                "restore the pepper from a backup, or delete those keys",
+                "restore the pepper from a backup, or revoke those keys",
                 code="config.pepper",
             )
 

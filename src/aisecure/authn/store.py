@@ -85,5 +85,5 @@ class ApiKeyStore(Protocol):
     def erase(self, tenant: str, principal: str) -> int:
         """Delete the keys of a principal; return how many there were."""
 
-    def peppers(self) -> set[bytes]:
-        """Return which peppers the kept keys were made with."""
+    def peppers(self, now: float) -> set[bytes]:
+        """Return which peppers those keys were made with that are neither revoked nor expired."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aisecure.cli._table import print_table
-from aisecure.cli._times import DURATION, END, shown
+from aisecure.cli._times import duration, end, shown
 from aisecure.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _config = click.option(
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _tenant = click.option("--tenant", help="Only within this tenant.")
-_expires = click.option("--expires", "expires_at", type=END, help="When the key ends: 90d, 12h, 2030-12-31.")
+_expires = click.option("--expires", "expires_at", type=end, help="When the key ends: 90d, 12h, 2030-12-31.")
 
 _NO = 1
 
@@ -72,7 +72,7 @@ def create_command(
 @click.argument("key_id")
 @click.option(
     "--overlap",
-    type=DURATION,
+    type=duration,
     default="1d",
     show_default=True,
     help="How long the old key is still accepted: 1d, 12h, 0s.",

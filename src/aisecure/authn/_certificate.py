@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -26,12 +27,14 @@ class Facts(NamedTuple):
         not_before: Seconds since the epoch.
         not_after: Seconds since the epoch, the last one on which it is valid.
         flaw: Why it is nobody's; empty when nothing is wrong with it. For the log: quotes nothing of the certificate.
+        thumbprint: Its ``x5t#S256``.
     """
 
     names: tuple[str, ...] = ()
     not_before: float = 0.0
     not_after: float = 0.0
     flaw: str = ""
+    thumbprint: str = ""
 
 
 class Reader:
@@ -53,20 +56,20 @@ class Reader:
         digest = hashlib.sha256(certificate).digest()
         facts = self._known.get(digest)
         if facts is None:
-            facts = self._facts(certificate)
+            facts = self._facts(certificate, digest)
             with self._lock:
                 if len(self._known) >= _MAX_REMEMBERED:
                     del self._known[next(iter(self._known))]
                 self._known[digest] = facts
         return facts
 
-    def _facts(self, certificate: bytes) -> Facts:
+    def _facts(self, certificate: bytes, digest: bytes) -> Facts:
         from cryptography import x509
 
         try:
             parsed = x509.load_der_x509_certificate(certificate)
             flaw = _flaw(parsed) or ""
-            names = () if flaw else self._names(parsed, certificate)
+            names = () if flaw else self._names(parsed, digest)
         except Exception:  # noqa: BLE001  (the parser has errors of many classes for what is no certificate)
             return Facts(flaw="cannot be read")
         if any(not name or not name.isprintable() or "*" in name for name in names):
@@ -77,13 +80,14 @@ class Reader:
             parsed.not_valid_before_utc.timestamp(),
             parsed.not_valid_after_utc.timestamp(),
             flaw,
+            base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
         )
 
-    def _names(self, parsed: x509.Certificate, certificate: bytes) -> tuple[str, ...]:
+    def _names(self, parsed: x509.Certificate, digest: bytes) -> tuple[str, ...]:
         from cryptography import x509
 
         if self._kind == "fingerprint":
-            return (hashlib.sha256(certificate).hexdigest(),)
+            return (digest.hex(),)
         if self._kind == "subject":
             return (parsed.subject.rfc4514_string(),) if len(parsed.subject.rdns) else ()
         try:

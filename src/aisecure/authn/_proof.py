@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 __all__ = ["ALGORITHMS", "MAX_PROOF_CHARS", "BadProof", "Proof", "read_proof"]
@@ -46,15 +47,15 @@ class Proof(NamedTuple):
 
     Attributes:
         algorithm: One of `ALGORITHMS`.
-        key: The public key, reduced to the members that define it.
-        thumbprint: Its RFC 7638 thumbprint with SHA-256.
+        key: The public key, as the JSON text that its thumbprint is over (RFC 7638 section 3).
+        thumbprint: Its thumbprint with SHA-256.
         claims: The payload.
         signed: What the signature is over.
         signature: Its bytes.
     """
 
     algorithm: str
-    key: dict[str, str]
+    key: str
     thumbprint: str
     claims: dict[str, Any]
     signed: bytes
@@ -63,14 +64,13 @@ class Proof(NamedTuple):
     def is_signed(self) -> bool:
         """Whether the signature is that of the key in the header."""
         from joserfc.errors import JoseError
-        from joserfc.jwk import import_key
         from joserfc.jws import JWSRegistry
 
         # RFC 9864 gave the algorithm its own name; under the old one joserfc warns.
         name = "Ed25519" if self.algorithm == "EdDSA" else self.algorithm
         try:
             algorithm = JWSRegistry(algorithms=[name]).get_alg(name)
-            key = import_key(self.key)  # type: ignore[arg-type]
+            key = _loaded(self.key)
             algorithm.check_key(key)
             return bool(algorithm.verify(self.signed, self.signature, key))
         except (JoseError, ValueError, TypeError):
@@ -96,18 +96,26 @@ def read_proof(text: str, algorithms: frozenset[str]) -> Proof:
     if "crit" in header or "b64" in header:
         raise BadProof("has a header that changes how it is to be read")
     key = _public_key(header.get("jwk"), *ALGORITHMS[algorithm])
-    canonical = json.dumps(key, separators=(",", ":")).encode()
     return Proof(
         algorithm,
         key,
-        base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode(),
+        base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).rstrip(b"=").decode(),
         claims,
         text[: match.end(2)].encode(),
         _bytes(match[3]),
     )
 
 
-def _public_key(jwk: object, kind: str, curve: str) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def _loaded(key: str) -> Any:
+    """Return a key ready for use; a client signs with the same one again and again."""
+    from joserfc.jwk import import_key
+
+    return import_key(json.loads(key))
+
+
+def _public_key(jwk: object, kind: str, curve: str) -> str:
+    """Return the members that make the key what it is, as canonical JSON."""
     if not isinstance(jwk, dict) or jwk.get("kty") != kind or (curve and jwk.get("crv") != curve):
         raise BadProof("has no key, or one of another kind than its algorithm needs")
     if _PRIVATE & jwk.keys():
@@ -122,7 +130,7 @@ def _public_key(jwk: object, kind: str, curve: str) -> dict[str, str]:
         _MIN_RSA_BITS <= _bits(key["n"]) <= _MAX_RSA_BITS and _bits(key["e"]) <= _MAX_EXPONENT_BITS
     ):
         raise BadProof("has an RSA key of an unusable size")
-    return key
+    return json.dumps(key, separators=(",", ":"))
 
 
 def _bits(number: str) -> int:

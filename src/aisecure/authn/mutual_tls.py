@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from aisecure.authn._certificate import NameKind, Reader, tidy_dns, tidy_email
-from aisecure.authn.binding import certificate_thumbprint
 from aisecure.authn.method import Answer, refused
 from aisecure.errors import Misconfigured
 from aisecure.ports import Clock, SystemClock
@@ -113,7 +112,7 @@ class MutualTls:
             roles=known.roles,
             tenant=known.tenant,
             scopes=known.scopes,
-            claims={**known.claims, "x5t#S256": certificate_thumbprint(credential.certificate)},
+            claims={**known.claims, "x5t#S256": facts.thumbprint},
             method=self.name,
             authenticated_at=now,
         )

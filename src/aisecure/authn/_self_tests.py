@@ -1,12 +1,15 @@
-"""Known-answer checks of key texts and of the way from a key to a principal."""
+"""Known-answer checks of key texts, of the way from a key to a principal, and of proofs."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
 
+from aisecure.authn.binding import TokenBinding
+from aisecure.authn.dpop import DpopProofs
 from aisecure.authn.keys import ApiKeys
 from aisecure.authn.text import is_well_formed
+from aisecure.call import Credential
 from aisecure.errors import AuthenticationError
 from aisecure.storage import Storage
 
@@ -15,7 +18,12 @@ __all__ = ["self_tests"]
 
 def self_tests() -> dict[str, Callable[[], None]]:
     """Return one check a capability."""
-    return {"authn.key_text": _key_text, "authn.hmac_sha256": _hmac, "authn.api_keys": _api_keys}
+    return {
+        "authn.key_text": _key_text,
+        "authn.hmac_sha256": _hmac,
+        "authn.api_keys": _api_keys,
+        "authn.dpop": _dpop,
+    }
 
 
 def _expect(holds: bool, what: str) -> None:  # noqa: FBT001
@@ -53,3 +61,40 @@ def _api_keys() -> None:
         raise AssertionError("a revoked key is accepted")
     finally:
         storage.close()
+
+
+def _dpop() -> None:
+    # RFC 9449 section 7.1, with the thumbprint of section 6.1.
+    header = (
+        "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMi"
+        "LCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19"
+    )
+    payload = (
+        "eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6"
+        "MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9"
+    )
+    signature = "2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA"
+    shown = Credential(
+        "dpop",
+        "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU",
+        (f"{header}.{payload}.{signature}",),
+        "GET",
+        "https://resource.example.org/protectedresource",
+    )
+    claims = {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}
+    binding = TokenBinding(dpop=DpopProofs(clock=_At(1_562_262_618)))
+    _expect(binding(claims, shown) is None, "the proof of RFC 9449 is refused")
+    _expect(binding(claims, shown) is not None, "a proof is taken twice")
+
+
+class _At:
+    """A clock that stands still."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def time(self) -> float:
+        return self._seconds
+
+    def monotonic(self) -> float:
+        return self._seconds

@@ -148,4 +148,8 @@ def _same_text(claimed: Any, real: str) -> bool:
 
 def _digest(token: str) -> str:
     """Return ``ath``, RFC 9449 section 4.2."""
-    return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+    return (
+        base64.urlsafe_b64encode(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
+        .rstrip(b"=")
+        .decode()
+    )

@@ -7,7 +7,8 @@
 What it does, in the order of a request:
 
 1. Reads the one credential (``Authorization: Bearer`` or ``DPoP``, ``X-API-Key``, never the query string; or the
-   certificate of the connection, where there is no other), the client's address, ``X-Request-ID`` (taken when it is 1 to 128 of ``A-Za-z0-9._-``, else made; echoed) and ``traceparent``.
+   certificate of the connection, where there is no other), the client's address, ``X-Request-ID`` (taken when it
+   is 1 to 128 of ``A-Za-z0-9._-``, else made; echoed) and ``traceparent``.
 2. Establishes the principal and runs the application as that principal, so that every function protected with
    the same shield knows who asks. Paths in ``public`` are run as nobody.
 3. Answers refusals as RFC 9457 problems: 401 with ``WWW-Authenticate``, 429 and 503 with ``Retry-After`` where it
@@ -276,7 +277,7 @@ class AISecureMiddleware:
             scheme=scope.get("scheme") or "http",
             peer=_peer(scope),
             # Servers may leave the raw path out; the decoded one is encoded again.
-            path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
+            path=(scope.get("raw_path") or quote(scope["path"], errors="replace").encode()).decode("latin-1"),
             headers=lambda name: [
                 value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()
             ],

@@ -9,11 +9,12 @@
     def me() -> str:
         return current_principal.id
 
-Before each request the credential (``Authorization: Bearer`` or ``DPoP``, ``X-API-Key``, never the query string; or the
-certificate of the connection, where there is no other) establishes the principal, and the view runs as that principal. Refusals are answered as RFC 9457 problems. ``X-Request-ID``
-is echoed. Of a streamed response the first chunk is awaited before the head is sent, so that a refusal before it
-is a status; a later one ends the stream with the error frame that `aisecure.adapters.asgi` documents. Flask hands
-JSON and form bodies to views itself; guards see what a protected function is given.
+Before each request the credential (``Authorization: Bearer`` or ``DPoP``, ``X-API-Key``, never the query string; or
+the certificate of the connection, where there is no other) establishes the principal, and the view runs as that
+principal. Refusals are answered as RFC 9457 problems. ``X-Request-ID`` is echoed. Of a streamed response the first
+chunk is awaited before the head is sent, so that a refusal before it is a status; a later one ends the stream with
+the error frame that `aisecure.adapters.asgi` documents. Flask hands JSON and form bodies to views itself; guards see
+what a protected function is given.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -19,6 +20,7 @@ from aisecure.authn import ApiKeys, ApiKeyStore, MemoryKeyStore, SqliteKeyStore,
 from aisecure.call import Credential
 from aisecure.decisions import Decision
 from aisecure.errors import AuthenticationError, Misconfigured, Unavailable
+from aisecure.notices import LocalNotices
 from aisecure.principal import Principal
 from aisecure.storage import Storage
 from aisecure.testing import FrozenClock
@@ -254,7 +256,7 @@ class TestKeys:
 
 
 def _notices(store, clock):
-    notices = store.notices
+    notices = store.notices()
     if isinstance(notices, SqlNotices):
         return SqlNotices(store._database.engine, monotonic=clock.monotonic)
     return type(notices)(store._storage, monotonic=clock.monotonic)
@@ -316,7 +318,7 @@ class TestSql:
         engine.dispose()
 
     def test_a_role_that_may_make_no_table_can_use_those_that_are_there(self, sql):
-        SqlKeyStore(sql).notices.version("x")
+        SqlKeyStore(sql).notices().version("x")
         with sql.begin() as connection:
             connection.execute(text("CREATE ROLE plain LOGIN"))
             connection.execute(text("GRANT USAGE ON SCHEMA public TO plain"))
@@ -371,7 +373,7 @@ class TestSql:
         issued = ApiKeys(SqlKeyStore(sql), pepper=PEPPER).create("u-17")
         options = {"options": "-c default_transaction_read_only=on"}
         engine = create_engine(sql.url, connect_args=options, poolclass=NullPool)
-        SqlNotices(sql)
+        SqlNotices(sql)  # makes its table
         keys = ApiKeys(SqlKeyStore(engine), pepper=PEPPER)
         assert keys.verify(issued.secret).id == "u-17"
         assert keys.list()[0].last_used_at is None
@@ -472,6 +474,52 @@ class TestSql:
         for wrong in (create_async_engine(postgres), postgres, None):
             with pytest.raises(TypeError, match="give what create_engine returns"):
                 SqlKeyStore(wrong)
+
+
+class TestSqlNotices:
+    @pytest.fixture
+    def engine(self, url):
+        engine = create_engine(url)
+        yield engine
+        engine.dispose()
+
+    def test_each_change_is_a_new_version_of_its_own_topic(self, engine):
+        one = SqlNotices(engine, poll_seconds=0)
+        assert one.version("policy") == 0
+        assert [one.publish("policy"), one.publish("policy"), one.publish("keys")] == [1, 2, 1]
+        assert (one.version("policy"), SqlNotices(engine).version("policy")) == (2, 2)
+
+    def test_changes_of_many_threads_are_all_counted_also_the_first(self, engine):
+        notices = [SqlNotices(engine, poll_seconds=0) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: notices[n % 4].publish("policy"), range(20)))
+        assert SqlNotices(engine).version("policy") == 20
+
+    def test_a_row_that_is_gone_or_from_a_backup_is_a_change(self, engine):
+        one = SqlNotices(engine, poll_seconds=0)
+        one.publish("policy")
+        with engine.begin() as connection:
+            backup = connection.execute(text("SELECT * FROM aisecure_notices")).one()._asdict()
+        one.publish("policy")
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE aisecure_notices SET version = :version, stamp = :stamp"), backup)
+        assert one.version("policy") == 3
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM aisecure_notices"))
+        assert one.version("policy") == 4
+
+    def test_a_table_that_is_gone_is_unavailable(self, engine):
+        one = SqlNotices(engine, poll_seconds=0)
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE aisecure_notices"))
+        for ask in (one.version, one.publish):
+            with pytest.raises(Unavailable):
+                ask("policy")
+
+    def test_other_notices_need_no_table_of_ours(self, engine):
+        ApiKeys(SqlKeyStore(engine), pepper=PEPPER, notices=LocalNotices())
+        with engine.connect() as connection, pytest.raises(DBAPIError):
+            connection.execute(text("SELECT * FROM aisecure_notices"))
 
 
 class TestStorage:

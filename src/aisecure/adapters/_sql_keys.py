@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -37,6 +36,7 @@ class SqlKeyStore:
     """Keeps keys in two tables, ``aisecure_api_keys`` and ``aisecure_schema``, which any number of processes share.
 
     Coroutines that verify a key with it ask in a thread, so that a slow database holds up no event loop.
+    After a fork the child's connections must be its own: call ``engine.dispose(close=False)`` there, as SQLAlchemy says.
     A hanging database holds up whoever waits for it: set the timeouts of the engine (for psycopg:
     ``connect_args={"connect_timeout": 2, "options": "-c statement_timeout=2000"}, pool_timeout=2``).
 
@@ -81,9 +81,8 @@ class SqlKeyStore:
     def __repr__(self) -> str:
         return f"SqlKeyStore({self._database!r})"
 
-    @cached_property
     def notices(self) -> SqlNotices:
-        """Change notices in the same database."""
+        """Return change notices in the same database, whose table is made when it is absent."""
         return SqlNotices(self._database.engine, schema=self._schema)
 
     def add(self, key: StoredKey) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aisecure.authn._store_memory import MemoryKeyStore
 from aisecure.authn._store_sqlite import SqliteKeyStore
 from aisecure.authn.keys import ApiKeys
 from aisecure.authn.method import Answer, Method, refused
@@ -16,6 +15,7 @@ from aisecure.authn.text import KEY_PATTERN, is_well_formed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisecure.authn._store_memory import MemoryKeyStore as MemoryKeyStore
     from aisecure.authn.binding import TokenBinding as TokenBinding
     from aisecure.authn.binding import certificate_thumbprint as certificate_thumbprint
     from aisecure.authn.dpop import DpopProofs as DpopProofs
@@ -41,6 +41,7 @@ _HOME = {
     "AuthenticationGuard": "guard",
     "DpopNonces": "nonces",
     "DpopProofs": "dpop",
+    "MemoryKeyStore": "_store_memory",
     "MemoryReplays": "replays",
     "MutualTls": "mutual_tls",
     "ProtectedResource": "protected_resource",

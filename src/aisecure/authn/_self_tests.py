@@ -8,7 +8,9 @@ from collections.abc import Callable
 from aisecure.authn.binding import TokenBinding
 from aisecure.authn.dpop import DpopProofs
 from aisecure.authn.keys import ApiKeys
+from aisecure.authn.method import refused
 from aisecure.authn.text import is_well_formed
+from aisecure.authn.throttle import Throttle
 from aisecure.call import Credential
 from aisecure.errors import AuthenticationError
 from aisecure.storage import Storage
@@ -22,6 +24,7 @@ def self_tests() -> dict[str, Callable[[], None]]:
         "authn.key_text": _key_text,
         "authn.hmac_sha256": _hmac,
         "authn.api_keys": _api_keys,
+        "authn.throttle": _throttle,
         "authn.dpop": _dpop,
     }
 
@@ -38,10 +41,20 @@ def _key_text() -> None:
 
 
 def _hmac() -> None:
-    # RFC 4231, test case 2.
-    answer = hmac.digest(b"Jefe", b"what do ya want for nothing?", "sha256").hex()
+    # RFC 4231, test case 2; from a copy, as `Peppers` hashes.
+    keyed = hmac.new(b"Jefe", None, "sha256").copy()
+    keyed.update(b"what do ya want for nothing?")
+    answer = keyed.hexdigest()
     known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
     _expect(answer == known, "HMAC-SHA-256 gives another answer than RFC 4231")
+
+
+def _throttle() -> None:
+    throttle, wrong = Throttle(failures=1, seconds=60), refused("The secret is wrong.")
+    codes = [throttle.failed(wrong, source=source).code for source in ("::1", "::1", "192.0.2.1")]
+    _expect(
+        codes == ["authn.invalid", "authn.throttled", "authn.invalid"], "failures are not counted by source"
+    )
 
 
 def _api_keys() -> None:

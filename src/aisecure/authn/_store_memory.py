@@ -22,12 +22,16 @@ class MemoryKeyStore:
     over_network = False
 
     def __init__(self) -> None:
-        self.notices = LocalNotices()
+        self._notices = LocalNotices()
         self._keys: dict[str, StoredKey] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"MemoryKeyStore({len(self._keys)} keys)"
+
+    def notices(self) -> LocalNotices:
+        """Return change notices among the users of this object."""
+        return self._notices
 
     def add(self, key: StoredKey) -> None:
         """Keep a new key."""

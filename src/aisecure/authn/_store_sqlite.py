@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from aisecure.authn.store import NO_SUCH_KEY, StoredKey
-from aisecure.notices import Notices, StoredNotices
+from aisecure.notices import StoredNotices
 from aisecure.storage import Storage
 
 __all__ = ["SqliteKeyStore"]
@@ -53,9 +51,8 @@ class SqliteKeyStore:
     def __repr__(self) -> str:
         return f"SqliteKeyStore({self._storage!r})"
 
-    @cached_property
-    def notices(self) -> Notices:
-        """Change notices in the same database."""
+    def notices(self) -> StoredNotices:
+        """Return change notices in the same database."""
         return StoredNotices(self._storage)
 
     def add(self, key: StoredKey) -> None:

@@ -104,7 +104,7 @@ class ApiKeys:
         self._store: ApiKeyStore = SqliteKeyStore(store) if isinstance(store, Storage) else store
         if not isinstance(self._store, ApiKeyStore):
             raise TypeError(f"store: give a Storage or an ApiKeyStore, not {type(store).__name__}")
-        self._notices = self._store.notices if notices is None else notices
+        self._notices = self._store.notices() if notices is None else notices
         self._memo = Memo()
         if self._store.over_network or getattr(self._notices, "over_network", False):
             self.aauthenticate = self._aauthenticate

@@ -54,9 +54,8 @@ class ApiKeyStore(Protocol):
 
     over_network: bool
 
-    @property
     def notices(self) -> Notices:
-        """Change notices that reach whoever shares these keys."""
+        """Return change notices that reach whoever shares these keys."""
 
     def add(self, key: StoredKey) -> None:
         """Keep a new key; its id is not in use."""

@@ -437,6 +437,34 @@ except Unavailable as err:
         assert out.stdout == "unavailable.storage\n"
         assert [record.principal for record in keys.list()] == ["u-17"]
 
+    def test_a_full_disk_rotates_and_revokes_nothing_and_still_lets_in(self, keys, storage):
+        issued = keys.create("u-17")
+        storage.close()
+        code = """
+import resource, sys
+from aisecure.authn import ApiKeys
+from aisecure.errors import Unavailable
+from aisecure.storage import Storage
+keys = ApiKeys(Storage(sys.argv[1]), pepper=bytes(range(32)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+print(keys.verify(sys.argv[2]).id)
+for change in (keys.rotate, keys.revoke):
+    try:
+        change(sys.argv[3])
+    except Unavailable as err:
+        print(err.code)
+print(keys.verify(sys.argv[2]).id)
+"""
+        out = subprocess.run(
+            [sys.executable, "-c", code, storage.path, issued.secret, issued.key_id],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert out.stdout.split() == ["u-17", "unavailable.storage", "unavailable.storage", "u-17"]
+        (record,) = keys.list()
+        assert (record.revoked_at, record.replaced_by, record.last_used_at) == (None, None, None)
+
     def test_a_revocation_whose_notice_fails_can_be_repeated(self, storage, clock):
         class Deaf(LocalNotices):
             deaf = True

@@ -13,6 +13,11 @@ from aisecure.access._defaults import DEFAULT_MODEL, DEFAULT_POLICY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisecure.access._changes import PolicyChange as PolicyChange
+    from aisecure.access._sources import PolicyRows as PolicyRows
+    from aisecure.access._sources import PolicySource as PolicySource
+    from aisecure.access._sources import PolicyStore as PolicyStore
+    from aisecure.access._sources import PolicyText as PolicyText
     from aisecure.access.authorizer import Authorizer as Authorizer
     from aisecure.access.guards import AccessGuard as AccessGuard
     from aisecure.access.guards import require_permission as require_permission
@@ -23,6 +28,11 @@ if TYPE_CHECKING:
 _HOME = {
     "AccessGuard": "guards",
     "Authorizer": "authorizer",
+    "PolicyChange": "_changes",
+    "PolicyRows": "_sources",
+    "PolicySource": "_sources",
+    "PolicyStore": "_sources",
+    "PolicyText": "_sources",
     "Settings": "settings",
     "require_permission": "guards",
 }
@@ -32,6 +42,11 @@ __all__ = [
     "DEFAULT_POLICY",
     "AccessGuard",
     "Authorizer",
+    "PolicyChange",
+    "PolicyRows",
+    "PolicySource",
+    "PolicyStore",
+    "PolicyText",
     "Settings",
     "build",
     "require_permission",

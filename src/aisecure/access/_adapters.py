@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from aisecure.access._changes import Change
+from aisecure.access._changes import PolicyChange
 from aisecure.access._defaults import DEFAULT_MODEL
 from aisecure.access._model import casbin_model
-from aisecure.access._sources import Taken, Texts, read_text
+from aisecure.access._sources import PolicyRows, PolicyText, read_text
 from aisecure.errors import AISecureError, Misconfigured, Unavailable
 
 __all__ = ["AdapterSource"]
+
+_READS = "reads"
 
 
 class AdapterSource:
@@ -51,7 +53,7 @@ class AdapterSource:
         """Return the number of changes made here: an adapter tells of no others."""
         return self._changes
 
-    def read(self) -> tuple[Taken, int]:
+    def read(self) -> tuple[PolicyRows, int]:
         """Return what the adapter loads.
 
         Raises:
@@ -71,13 +73,13 @@ class AdapterSource:
                 for section in ("p", "g")
                 for kind, assertion in (model[section] or {}).items()
             }
-            return Taken(
+            return PolicyRows(
                 self._model, rows, self._model_name, "the adapter's policy", self._shared_tenant
             ), before
         # Here, so that the error is nobody's context.
         raise Unavailable(f"the adapter could not load the policy ({kind})", code="unavailable.policy")
 
-    def write(self, after: Texts | Taken, change: Change, stamp: int) -> int | None:
+    def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: int) -> int | None:
         """Hand each line to the adapter; one that fails half way leaves the rest undone, which the next read shows.
 
         Raises:
@@ -93,12 +95,16 @@ class AdapterSource:
                 self._adapter.remove_policy(ptype[0], ptype, list(row))
             for ptype, row in change.add:
                 self._adapter.add_policy(ptype[0], ptype, list(row))
-        except (AttributeError, NotImplementedError) as err:
+        except Exception as err:  # noqa: BLE001  (as above)
+            # Casbin's own say so in words.
+            if isinstance(err, AttributeError | NotImplementedError) or str(err) == "not implemented":
+                kind = _READS
+            else:
+                kind = type(err).__name__
+        if kind == _READS:
             raise Misconfigured(
                 "the adapter only reads; change the policy where it is kept", code="config.policy"
-            ) from err
-        except Exception as err:  # noqa: BLE001  (as above)
-            kind = type(err).__name__
+            )
         if kind:
             raise Unavailable(f"the adapter could not store the change ({kind})", code="unavailable.policy")
         return self._changes

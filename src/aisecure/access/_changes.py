@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecure.access._policy import Row, fields_of
-from aisecure.access._sources import Taken, Texts
+from aisecure.access._sources import PolicyRows, PolicyText
 
-__all__ = ["Change", "Line", "changed"]
+__all__ = ["Line", "PolicyChange", "changed"]
 
 #: A line of a policy: its kind (``p``, ``g`` ...) and its fields.
 Line = tuple[str, Row]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PolicyChange:
     """Lines to add and to remove.
 
     Attributes:
@@ -27,7 +27,7 @@ class Change:
     remove: tuple[Line, ...] = ()
 
     @classmethod
-    def of(cls, add: Iterable[Sequence[str]], remove: Iterable[Sequence[str]]) -> Change:
+    def of(cls, add: Iterable[Sequence[str]], remove: Iterable[Sequence[str]]) -> PolicyChange:
         """Return the change of lines as they stand in a policy, such as ``("p", "editor", "*", "document:*", "read", "allow")``.
 
         Raises:
@@ -40,16 +40,18 @@ class Change:
         return change
 
 
-def changed(before: Texts | Taken, change: Change) -> tuple[Texts | Taken, Change]:
+def changed(
+    before: PolicyText | PolicyRows, change: PolicyChange
+) -> tuple[PolicyText | PolicyRows, PolicyChange]:
     """Return the policy after a change, and what of the change was not so already.
 
     Raises:
         ValueError: A field cannot be written in a text: it has a comma, a quote, a bracket that is not closed.
     """
-    return _text_changed(before, change) if isinstance(before, Texts) else _rows_changed(before, change)
+    return _text_changed(before, change) if isinstance(before, PolicyText) else _rows_changed(before, change)
 
 
-def _text_changed(before: Texts, change: Change) -> tuple[Texts, Change]:
+def _text_changed(before: PolicyText, change: PolicyChange) -> tuple[PolicyText, PolicyChange]:
     """Change a text where it has to be changed; comments, order and blank lines stay."""
     unwanted, wanted = set(change.remove), dict.fromkeys(change.add)
     kept: list[str] = []
@@ -64,13 +66,13 @@ def _text_changed(before: Texts, change: Change) -> tuple[Texts, Change]:
             del wanted[line]
         kept.append(text)
     added = [_written(line) for line in wanted]
-    while kept and not kept[-1].strip():
-        kept.pop()
+    if kept and not kept[-1].strip():
+        kept.pop()  # what stands after the last line break
     policy = "\n".join([*kept, *added, ""])
-    return before.with_policy(policy), Change(tuple(wanted), tuple(dict.fromkeys(removed)))
+    return before.with_policy(policy), PolicyChange(tuple(wanted), tuple(dict.fromkeys(removed)))
 
 
-def _rows_changed(before: Taken, change: Change) -> tuple[Taken, Change]:
+def _rows_changed(before: PolicyRows, change: PolicyChange) -> tuple[PolicyRows, PolicyChange]:
     rows: dict[str, dict[Row, None]] = {kind: dict.fromkeys(found) for kind, found in before.rows.items()}
     removed = [line for line in dict.fromkeys(change.remove) if line[1] in rows.get(line[0], ())]
     for kind, row in removed:
@@ -79,7 +81,7 @@ def _rows_changed(before: Taken, change: Change) -> tuple[Taken, Change]:
     for kind, row in added:
         rows.setdefault(kind, {})[row] = None
     after: Mapping[str, Sequence[Row]] = {kind: tuple(found) for kind, found in rows.items()}
-    return before.with_rows(after), Change(tuple(added), tuple(removed))
+    return before.with_rows(after), PolicyChange(tuple(added), tuple(removed))
 
 
 def _line(words: Sequence[str]) -> Line:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from aisecure.access._changes import Change, changed
+from aisecure.access._changes import PolicyChange, changed
 from aisecure.access._snapshot import Snapshot
-from aisecure.access._sources import Source, Store, Taken, Texts
+from aisecure.access._sources import PolicyRows, PolicySource, PolicyStore, PolicyText
 from aisecure.call import current_context
 from aisecure.errors import AISecureError, Misconfigured, Unavailable
 from aisecure.events import Result, SecurityEvent
@@ -41,7 +41,7 @@ class Following:
 
     def __init__(
         self,
-        source: Source,
+        source: PolicySource,
         *,
         reload_seconds: float | None,
         notices: Notices | None,
@@ -102,6 +102,11 @@ class Following:
     def refused(self) -> str:
         """Why the newest version was refused; empty when it holds."""
         return self._refused
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether the source could not be asked, at the last look, whether the policy changed."""
+        return self._unseen_since is not None
 
     @property
     def unseen_seconds(self) -> float:
@@ -187,13 +192,13 @@ class Following:
         self._take(read, new)
         self._announce("policy.loaded")
 
-    def _usable(self, read: Texts | Taken) -> Snapshot:
+    def _usable(self, read: PolicyText | PolicyRows) -> Snapshot:
         new = Snapshot.of(read)
         if self._snapshot.asks_principals:
             new.parts()  # a new version must not take that away
         return new
 
-    def _take(self, read: Texts | Taken, new: Snapshot) -> None:
+    def _take(self, read: PolicyText | PolicyRows, new: Snapshot) -> None:
         self._refused = ""
         self._read = read
         self._snapshot = new
@@ -219,8 +224,8 @@ class Following:
             Unavailable: It could not be stored, or others changed it all the time; all is as it was.
             TypeError, ValueError: A line is none.
         """
-        wanted = Change.of(add, remove)
-        if not isinstance(self._source, Store):
+        wanted = PolicyChange.of(add, remove)
+        if not isinstance(self._source, PolicyStore):
             raise Misconfigured(
                 "the policy can only be read here; change it where it is kept, or keep it in a file or a database",
                 code="config.policy",
@@ -260,7 +265,7 @@ class Following:
         """Remove one role link; see `change`."""
         return self.change(remove=[("g", *link)])
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, change: PolicyChange) -> None:
         """Say that there is a new version: to the log, and to those who follow the same policy."""
         context = current_context()
         event = SecurityEvent(

@@ -15,7 +15,7 @@ from aisecure.access._model import Definition, default_definition, read_model
 from aisecure.access._names import is_plain, is_plain_path
 from aisecure.access._policy import Policy, checked_policy, read_policy
 from aisecure.access._roles import RoleGraph
-from aisecure.access._sources import Taken, Texts
+from aisecure.access._sources import PolicyRows, PolicyText
 from aisecure.decisions import ALLOW, Decision
 from aisecure.errors import Misconfigured
 from aisecure.principal import Principal
@@ -106,14 +106,14 @@ class Snapshot:
         self._compile(source)
 
     @classmethod
-    def of(cls, read: Texts | Taken) -> Snapshot:
+    def of(cls, read: PolicyText | PolicyRows) -> Snapshot:
         """Return the version that a source's policy makes.
 
         Raises:
             Misconfigured: Names source, line and remedy.
         """
         definition = default_definition() if read.model is None else read_model(read.model, read.model_name)
-        if isinstance(read, Taken):
+        if isinstance(read, PolicyRows):
             policy, version = checked_policy(read.rows, definition, read.policy_name), None
         else:
             policy = read_policy(read.policy, definition, read.policy_name)

@@ -11,16 +11,16 @@ from aisecure.errors import Misconfigured
 from aisecure.storage import replace_file, turn
 
 if TYPE_CHECKING:
-    from aisecure.access._changes import Change
+    from aisecure.access._changes import PolicyChange
 
-__all__ = ["Files", "Fixed", "Source", "Store", "Taken", "Texts", "read_text"]
+__all__ = ["Files", "Fixed", "PolicyRows", "PolicySource", "PolicyStore", "PolicyText", "read_text"]
 
 #: How often a file is read again when it changes while it is read.
 _READS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class PolicyText:
     """The texts that a version of the policy is made of, and what error texts call them.
 
     Attributes:
@@ -37,13 +37,13 @@ class Texts:
     policy_name: str = "the policy"
     shared_tenant: str | None = None
 
-    def with_policy(self, policy: str) -> Texts:
+    def with_policy(self, policy: str) -> PolicyText:
         """Return the same with another policy."""
         return replace(self, policy=policy)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PolicyRows:
     """A policy that a reader has taken apart already: a database, an adapter of Casbin's.
 
     Attributes:
@@ -60,12 +60,12 @@ class Taken:
     policy_name: str = "the policy"
     shared_tenant: str | None = None
 
-    def with_rows(self, rows: Mapping[str, Sequence[tuple[str, ...]]]) -> Taken:
+    def with_rows(self, rows: Mapping[str, Sequence[tuple[str, ...]]]) -> PolicyRows:
         """Return the same with other lines."""
         return replace(self, rows=rows)
 
 
-class Source(Protocol):
+class PolicySource(Protocol):
     """What an authorizer reads its policy from."""
 
     def stamp(self) -> Any:
@@ -75,7 +75,7 @@ class Source(Protocol):
             Unavailable: It cannot be asked now.
         """
 
-    def read(self) -> tuple[Texts | Taken, Any]:
+    def read(self) -> tuple[PolicyText | PolicyRows, Any]:
         """Return the policy and its stamp.
 
         Raises:
@@ -85,10 +85,10 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Store(Source, Protocol):
+class PolicyStore(PolicySource, Protocol):
     """A source that can be written to."""
 
-    def write(self, after: Texts | Taken, change: Change, stamp: Any) -> Any:
+    def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: Any) -> Any:
         """Store a change that was checked, if the policy still has the stamp; return the new stamp, or None if it has not.
 
         Raises:
@@ -99,20 +99,20 @@ class Store(Source, Protocol):
 class Fixed:
     """A text in memory, which only `write` changes."""
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, texts: PolicyText) -> None:
         self._held = texts, 0
 
     def stamp(self) -> int:
         """Return the number of changes."""
         return self._held[1]
 
-    def read(self) -> tuple[Texts, int]:
+    def read(self) -> tuple[PolicyText, int]:
         """Return the text."""
         return self._held
 
-    def write(self, after: Texts | Taken, change: Change, stamp: int) -> int | None:
+    def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: int) -> int | None:
         """Take the text after a change; the caller lets one in at a time."""
-        if self._held[1] != stamp or not isinstance(after, Texts):
+        if self._held[1] != stamp or not isinstance(after, PolicyText):
             return None
         self._held = after, stamp + 1
         return stamp + 1
@@ -130,7 +130,7 @@ class Files:
         """Return change time, size and inode of each file, or None for a file that is not there."""
         return tuple(_stamp(path) for path in (self._model, self._policy) if path is not None)
 
-    def read(self) -> tuple[Texts, tuple[tuple[int, int, int] | None, ...]]:
+    def read(self) -> tuple[PolicyText, tuple[tuple[int, int, int] | None, ...]]:
         """Return the texts and the stamp of what was read.
 
         Raises:
@@ -138,7 +138,7 @@ class Files:
         """
         for _ in range(_READS):
             before = self.stamp()
-            texts = Texts(
+            texts = PolicyText(
                 None if self._model is None else read_text(self._model, "model"),
                 read_text(self._policy, "policy"),
                 "the built-in model" if self._model is None else str(self._model),
@@ -151,13 +151,13 @@ class Files:
             f"{self._policy}: changes while it is read; rename a finished file over it", code="config.policy"
         )
 
-    def write(self, after: Texts | Taken, change: Change, stamp: Any) -> Any:
+    def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: Any) -> Any:
         """Rename a finished file over the policy, while no other process that uses this library does.
 
         Raises:
             Unavailable: The folder or the disk does not allow it; the policy is as it was.
         """
-        if not isinstance(after, Texts):
+        if not isinstance(after, PolicyText):
             raise TypeError("a file holds a text")
         with turn(self._policy):
             if self.stamp() != stamp:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aisecure.access._defaults import DEFAULT_POLICY
 from aisecure.access._following import TOPIC, Following
-from aisecure.access._sources import Files, Fixed, Source, Texts
+from aisecure.access._sources import Files, Fixed, PolicySource, PolicyText
 from aisecure.decisions import Decision
 from aisecure.notices import Notices
 from aisecure.ports import Clock, EventSink, discard
@@ -16,7 +16,7 @@ from aisecure.principal import Principal
 
 __all__ = ["Authorizer"]
 
-_BUILT_IN = Texts(None, DEFAULT_POLICY, policy_name="the built-in policy")
+_BUILT_IN = PolicyText(None, DEFAULT_POLICY, policy_name="the built-in policy")
 
 
 class Authorizer(Following):
@@ -76,7 +76,7 @@ class Authorizer(Following):
 
     def __init__(
         self,
-        source: Source | None = None,
+        source: PolicySource | None = None,
         *,
         reload_seconds: float | None = None,
         notices: Notices | None = None,
@@ -126,7 +126,7 @@ class Authorizer(Following):
             raise TypeError("from_text: policy is a string")
         if not isinstance(model, str | None):
             raise TypeError("from_text: model is a string or None")
-        texts = Texts(model, policy, shared_tenant=shared_tenant)
+        texts = PolicyText(model, policy, shared_tenant=shared_tenant)
         return cls(Fixed(texts), events=events, clock=clock)
 
     @classmethod

@@ -41,10 +41,11 @@ class AccessGuard(Guard):
         return self.authorizer.decide(call.principal, call.action, call.resource)
 
     def health(self) -> dict[str, Any]:
-        """Return the policy's version; not ok while a newer one is refused."""
+        """Return the policy's version; not ok while a newer one is refused, or nobody can say whether there is one."""
         authorizer = self.authorizer
         return {
-            "ok": not authorizer.refused,
+            "ok": not authorizer.refused and not authorizer.is_unseen,
+            "unseen_seconds": authorizer.unseen_seconds,
             "version": authorizer.version,
             "rules": authorizer.rules,
             "compiled": authorizer.compiled,

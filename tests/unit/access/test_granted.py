@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisecure.access import DEFAULT_MODEL, Authorizer
+from aisecure.access import DEFAULT_MODEL, Authorizer, PolicyText
 from aisecure.access._granted import Granted
 from aisecure.access._snapshot import Snapshot
-from aisecure.access._sources import Texts
 from aisecure.errors import Misconfigured
 from aisecure.principal import Principal
 
@@ -17,7 +16,7 @@ ANN = Principal("ann", roles={"clerk"}, tenant="acme")
 
 
 def snapshot(policy: str, model: str | None = None) -> Snapshot:
-    return Snapshot.of(Texts(model, policy))
+    return Snapshot.of(PolicyText(model, policy))
 
 
 def test_names_and_beginnings_are_told_apart():

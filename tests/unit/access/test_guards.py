@@ -72,6 +72,7 @@ class TestAccessGuard:
             "version": may.version,
             "rules": 1,
             "compiled": True,
+            "unseen_seconds": 0.0,
             "refused": "",
         }
         path.write_text("broken")

@@ -162,6 +162,8 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "langgraph": {"langchain_core"},
         "sqlalchemy": {"sqlalchemy"},
         "sqlalchemy_keys": {"sqlalchemy"},
+        "sqlalchemy_policy": {"sqlalchemy"},
+        "_sql_policy": {"sqlalchemy"},
         "_sql_attribute": {"sqlalchemy"},
         "_sql_ciphers": {"sqlalchemy"},
         "_sql_database": {"sqlalchemy"},

@@ -56,6 +56,10 @@ class LocalNotices:
         """Return the number of changes so far."""
         return self._versions.get(topic, 0)
 
+    def recent(self, topic: str) -> int | None:
+        """Return the version where nothing has to be asked over a network for it, which is here always; else None."""
+        return self.version(topic)
+
     def subscribe(self, topic: str, callback: Callable[[int], None]) -> Callable[[], None]:
         """Register a callback; it runs in the thread that publishes."""
         with self._lock:

@@ -232,10 +232,12 @@ class ApiKeys:
         )
         if not self._store.replace(old.key_id, key, until):
             raise ValueError(f"API key {old.key_id} was rotated or revoked in this moment by somebody else")
-        if until < now + self._memo.SECONDS:
-            # Others may remember the old key longer than that; of a later end they learn in time by themselves.
-            self._notices.publish(TOPIC)
-        self._record("key.rotated", key, {"key_id": old.key_id, "successor": key.key_id, "until": until})
+        try:
+            if until < now + self._memo.SECONDS:
+                # Others may remember the old key longer than that; of a later end they learn in time by themselves.
+                self._notices.publish(TOPIC)
+        finally:
+            self._record("key.rotated", key, {"key_id": old.key_id, "successor": key.key_id, "until": until})
         return IssuedKey(key.key_id, text, expires_at)
 
     def revoke(self, key_id: str, *, tenant: str | None = None) -> bool:
@@ -248,16 +250,19 @@ class ApiKeys:
             tenant: Only within this tenant; any when None.
 
         Raises:
-            Unavailable: The store cannot be written; the key may still be valid.
+            Unavailable: The store cannot be written, or other processes cannot be told; the key may still be accepted.
+                Revoke it again.
         """
         key = self._found(key_id, tenant)
         if key is None:
             return False
         changed = self._store.revoke(key.key_id, self._clock.time())
-        # Also the second time: whoever repeats it may do so because the first notice failed.
-        self._notices.publish(TOPIC)
-        if changed:
-            self._record("key.revoked", key, {"key_id": key_id})
+        try:
+            # Also the second time: whoever repeats it may do so because the first notice failed.
+            self._notices.publish(TOPIC)
+        finally:
+            if changed:
+                self._record("key.revoked", key, {"key_id": key_id})
         return True
 
     def _new(self, like: StoredKey) -> tuple[str, StoredKey]:

@@ -465,7 +465,7 @@ print(keys.verify(sys.argv[2]).id)
         (record,) = keys.list()
         assert (record.revoked_at, record.replaced_by, record.last_used_at) == (None, None, None)
 
-    def test_a_revocation_whose_notice_fails_can_be_repeated(self, storage, clock):
+    def test_a_revocation_whose_notice_fails_can_be_repeated(self, storage, clock, events):
         class Deaf(LocalNotices):
             deaf = True
 
@@ -475,14 +475,47 @@ print(keys.verify(sys.argv[2]).id)
                 return super().publish(topic)
 
         notices = Deaf()
-        keys = ApiKeys(storage, pepper=PEPPER, clock=clock, notices=notices)
+        keys = ApiKeys(storage, pepper=PEPPER, clock=clock, notices=notices, events=events)
         issued = keys.create("u-17")
         keys.verify(issued.secret)
         with pytest.raises(Unavailable):
             keys.revoke(issued.key_id)
+        assert events.only("key.revoked").detail["key_id"] == issued.key_id
         notices.deaf = False
         assert keys.revoke(issued.key_id)
         _refused(keys, issued.secret)
+        assert len([event for event in events if event.type == "key.revoked"]) == 1
+
+    def test_a_process_that_is_killed_leaves_every_key_it_showed_and_no_half_rotation(self, keys, storage):
+        code = """
+import sys
+from aisecure.authn import ApiKeys
+from aisecure.storage import Storage
+keys = ApiKeys(Storage(sys.argv[1]), pepper=bytes(range(32)))
+while True:
+    old = keys.create("u-17")
+    print(old.secret, keys.rotate(old.key_id).secret, flush=True)
+"""
+        shown = []
+        for lines in (1, 7, 20):
+            with subprocess.Popen(
+                [sys.executable, "-c", code, storage.path], stdout=subprocess.PIPE, text=True
+            ) as child:
+                shown += [next(child.stdout) for _ in range(lines)]
+                child.kill()
+                shown += [line for line in child.stdout if line.endswith("\n")]
+        for secret in " ".join(shown).split():
+            assert keys.verify(secret).id == "u-17"
+        records = {record.key_id: record for record in keys.list()}
+        assert all(record.replaced_by in {None, *records} for record in records.values())
+        successors = {record.replaced_by for record in records.values()} - {None}
+        # The last one of each child may stand alone; nothing else does.
+        alone = [
+            key_id
+            for key_id, record in records.items()
+            if key_id not in successors and not record.replaced_by
+        ]
+        assert len(alone) <= 3
 
 
 class TestRotation:

@@ -50,6 +50,7 @@ class Reader:
         rule: Position of each field of a rule.
         roles: Number of names in a link, by role definition.
         reaches: What each role definition answers.
+        written: Returns, for a field of the rules, the tree of each text that stands there; for ``eval(p.sub_rule)``.
     """
 
     def __init__(
@@ -58,11 +59,14 @@ class Reader:
         rule: Mapping[str, int],
         roles: Mapping[str, int],
         reaches: Mapping[str, Reaches],
+        written: Callable[[int], Mapping[str, ast.expr]],
     ) -> None:
         self._request = request
         self._rule = rule
         self._roles = roles
         self._reaches = reaches
+        self._written = written
+        self._in_rule = False
         self._functions = {name: as_function(read) for name, read in PATTERNS.items()}
 
     def truth(self, node: ast.expr) -> Condition:
@@ -126,11 +130,22 @@ class Reader:
             arguments = [self.value(argument) for argument in node.args]
             reaches = self._reaches[name]
             return lambda values, rule: reaches(*[argument(values, rule) for argument in arguments])
+        if name == "eval" and len(node.args) == 1 and not self._in_rule:
+            return self._eval(node, node.args[0])
         if name in self._functions and len(node.args) == 2 and _is_written(node.args[1]):
             asked, written = self.value(node.args[0]), self.value(node.args[1])
             matches = self._functions[name]
             return lambda values, rule: matches(asked(values, rule), written(values, rule))
         raise _unknown(node)
+
+    def _eval(self, node: ast.Call, argument: ast.expr) -> Condition:
+        if not isinstance(argument, ast.Name) or argument.id not in self._rule:
+            raise _unknown(node)
+        field = self._rule[argument.id]
+        self._in_rule = True
+        conditions = {text: self.truth(tree) for text, tree in self._written(field).items()}
+        self._in_rule = False
+        return lambda values, rule: conditions[rule[field]](values, rule)
 
 
 def is_asked_alone(node: ast.expr) -> bool:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from aisecure.access._condition import Condition, NotCompiled, Reaches, Reader, is_asked_alone
 from aisecure.access._model import Definition
 from aisecure.access._patterns import PATTERNS
+from aisecure.access._policy import Policy
 from aisecure.errors import Misconfigured
 
 __all__ = ["Compiled", "Link", "PatternTest", "Term", "asked_by_function", "compile_matcher", "parse"]
 
 #: Most alternatives that ``||`` inside ``&&`` may multiply to.
 _TERMS: Final = 32
+
+# A field as it is written: Casbin reads "r.sub" as the name "r_sub".
+_FIELD = re.compile(r"\b([rp])\.")
 
 #: What Casbin offers to matchers besides the role definitions.
 _FUNCTIONS: Final = frozenset(
@@ -101,55 +105,101 @@ def parse(definition: Definition) -> ast.expr:
         Misconfigured: It is no expression, or uses a name that the model does not define.
     """
     source = f"{definition.source}: [matchers] m"
+    try:
+        return _tree(definition, definition.matcher)
+    except _NoExpression as err:
+        raise Misconfigured(f"{source}: {err}", code="config.model") from err
+
+
+class _NoExpression(ValueError):
+    """A text is no expression, or has a name that the model does not define; says so."""
+
+
+def _tree(definition: Definition, text: str) -> ast.expr:
     # Casbin's own spelling of its operators in Python.
-    text = definition.matcher.replace("&&", "and").replace("||", "or")
+    text = text.replace("&&", "and").replace("||", "or")
     text = re.sub(r"!(?!=)", "not ", text).strip()
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        raise Misconfigured(
-            f"{source}: is not an expression; write spaces round && and ||, and compare with ==",
-            code="config.model",
+        raise _NoExpression(
+            "is not an expression; write spaces round && and ||, and compare with =="
         ) from err
     known = {f"r_{name}" for name in definition.request} | {f"p_{name}" for name in definition.rule}
     functions = _FUNCTIONS | definition.roles.keys()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id not in known and node.id not in functions:
-            raise Misconfigured(
-                f"{source}: {node.id.replace('_', '.', 1)} is neither a field nor a function; fields are "
-                f"{', '.join(sorted(known)).replace('_', '.')}",
-                code="config.model",
+            raise _NoExpression(
+                f"{node.id.replace('_', '.', 1)} is neither a field nor a function; fields are "
+                f"{', '.join(sorted(known)).replace('_', '.')}"
             )
     return tree
 
 
-def compile_matcher(definition: Definition, tree: ast.expr, reaches: Mapping[str, Reaches]) -> Compiled:
+def compile_matcher(
+    definition: Definition, tree: ast.expr, reaches: Mapping[str, Reaches], policy: Policy, source: str
+) -> Compiled:
     """Return a matcher taken apart.
 
     Args:
         definition: The model.
         tree: What `parse` made of its matcher.
         reaches: What each role definition answers.
+        policy: The rules, for the expressions that stand in them.
+        source: What error texts call the policy.
 
     Raises:
         NotCompiled: A condition is of another shape.
+        Misconfigured: What a rule holds for ``eval`` is no expression; names the line.
     """
-    reader = _Reader(definition, reaches)
+
+    def written(field: int) -> dict[str, ast.expr]:
+        trees: dict[str, ast.expr] = {}
+        for text, line in zip(policy.rules.column(field), policy.lines, strict=True):
+            if text not in trees:
+                fields = _FIELD.sub(r"\1_", text)
+                try:
+                    trees[text] = _tree(definition, fields)
+                    # Casbin puts it between parentheses: nothing in it may close or hide them.
+                    _tree(definition, f"({fields})")
+                except _NoExpression:
+                    raise Misconfigured(
+                        f"{source}: line {line}: {definition.rule[field]} is no expression by itself over the "
+                        "fields of the model",
+                        code="config.policy",
+                    ) from None
+        return trees
+
+    reader = _Reader(definition, reaches, written)
     terms = tuple(reader.term(conditions) for conditions in _alternatives(tree))
     return Compiled(terms, tuple(reader.derived))
 
 
 def asked_by_function(definition: Definition, tree: ast.expr) -> frozenset[int]:
-    """Return the positions of the request that a matching function sees, whatever shape the matcher has."""
-    return frozenset(
-        definition.request.index(node.id[2:])
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        and not (isinstance(call.func, ast.Name) and call.func.id in definition.roles)
-        for argument in call.args
-        for node in ast.walk(argument)
-        if isinstance(node, ast.Name) and node.id.startswith("r_")
-    )
+    """Return the positions of the request where another spelling of a name may pass a test that the plain one fails.
+
+    That is what a matching function sees, and what is compared but for being the same; with rules that are expressions
+    themselves, every position.
+    """
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "eval":
+                return frozenset(range(len(definition.request)))
+            if node.func.id not in definition.roles:
+                parts = node.args
+        elif isinstance(node, ast.UnaryOp) or (
+            isinstance(node, ast.Compare) and not all(isinstance(op, ast.Eq | ast.In) for op in node.ops)
+        ):
+            parts = [node]
+        found.update(
+            definition.request.index(part.id[2:])
+            for whole in parts
+            for part in ast.walk(whole)
+            if isinstance(part, ast.Name) and part.id.startswith("r_")
+        )
+    return frozenset(found)
 
 
 def _alternatives(tree: ast.expr) -> list[list[ast.expr]]:
@@ -170,11 +220,16 @@ def _alternatives(tree: ast.expr) -> list[list[ast.expr]]:
 
 
 class _Reader:
-    def __init__(self, definition: Definition, reaches: Mapping[str, Reaches]) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        reaches: Mapping[str, Reaches],
+        written: Callable[[int], Mapping[str, ast.expr]],
+    ) -> None:
         self._request = {f"r_{name}": index for index, name in enumerate(definition.request)}
         self._rule = {f"p_{name}": index for index, name in enumerate(definition.rule)}
         self._roles: Mapping[str, int] = definition.roles
-        self._conditions = Reader(self._request, self._rule, definition.roles, reaches)
+        self._conditions = Reader(self._request, self._rule, definition.roles, reaches, written)
         self._places: dict[str, int] = {}
         self.derived: list[Condition] = []
 

@@ -149,7 +149,7 @@ class Snapshot:
 
         try:
             compiled = compile_matcher(
-                definition, tree, {name: graph.reaches for name, graph in graphs.items()}
+                definition, tree, {name: graph.reaches for name, graph in graphs.items()}, policy, source
             )
         except NotCompiled as err:
             self.compiled, self.reason = False, str(err)

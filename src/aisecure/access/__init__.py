@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from aisecure.access._sources import PolicyStore as PolicyStore
     from aisecure.access._sources import PolicyText as PolicyText
     from aisecure.access.authorizer import Authorizer as Authorizer
+    from aisecure.access.explanation import Explanation as Explanation
+    from aisecure.access.explanation import Missing as Missing
+    from aisecure.access.explanation import RuleShown as RuleShown
     from aisecure.access.guards import AccessGuard as AccessGuard
     from aisecure.access.guards import require_permission as require_permission
+    from aisecure.access.holders import Holder as Holder
     from aisecure.access.settings import Settings as Settings
     from aisecure.guard import Guard
     from aisecure.ports import Ports
@@ -28,11 +32,15 @@ if TYPE_CHECKING:
 _HOME = {
     "AccessGuard": "guards",
     "Authorizer": "authorizer",
+    "Explanation": "explanation",
+    "Holder": "holders",
+    "Missing": "explanation",
     "PolicyChange": "_changes",
     "PolicyRows": "_sources",
     "PolicySource": "_sources",
     "PolicyStore": "_sources",
     "PolicyText": "_sources",
+    "RuleShown": "explanation",
     "Settings": "settings",
     "require_permission": "guards",
 }
@@ -42,11 +50,15 @@ __all__ = [
     "DEFAULT_POLICY",
     "AccessGuard",
     "Authorizer",
+    "Explanation",
+    "Holder",
+    "Missing",
     "PolicyChange",
     "PolicyRows",
     "PolicySource",
     "PolicyStore",
     "PolicyText",
+    "RuleShown",
     "Settings",
     "build",
     "require_permission",
@@ -69,6 +81,9 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
         Misconfigured: A file is missing or cannot be used, or a model has no policy; names file, line and remedy.
     """
     from aisecure.access.authorizer import Authorizer
+    from aisecure.access.explanation import Explanation as Explanation
+    from aisecure.access.explanation import Missing as Missing
+    from aisecure.access.explanation import RuleShown as RuleShown
     from aisecure.access.guards import AccessGuard
     from aisecure.errors import Misconfigured
 

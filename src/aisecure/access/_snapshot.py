@@ -248,6 +248,12 @@ class Snapshot:
         values = mine if self._places is None else tuple([mine[place] for place in self._places])
         return self._index.granted(values, principal.roles, resource)
 
+    def request_of(self, principal: Principal, action: str, resource: str) -> tuple[Any, ...]:
+        """Return the values of the request that `decide` makes of these."""
+        self.parts()
+        mine = (principal.id, principal.tenant, resource, action)
+        return mine if self._places is None else tuple([mine[place] for place in self._places])
+
     def parts(self) -> tuple[int, int | None, int, int]:
         """Return the positions of subject, tenant, resource and action in a request.
 

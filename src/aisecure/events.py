@@ -94,6 +94,7 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "policy.changed": _row("Rules or role links were added or removed.", _MEDIUM, "version", "added", "removed"),
     "policy.interpreted": _row("The matcher is not compiled, so each decision takes time linear in the rules.", _LOW, "version", "reason"),
     "policy.unseen": _row("The source of the policy does not answer; the last version decides.", _HIGH, "reason"),
+    "policy.untold": _row("A change of the policy was stored, but others could not be told; they see it at their next look.", _MEDIUM, "reason"),
     "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aisecure.access._changes import PolicyChange
+from aisecure.access._changes import Line, PolicyChange
 from aisecure.access._defaults import DEFAULT_MODEL
 from aisecure.access._model import casbin_model
 from aisecure.access._sources import PolicyRows, PolicyText, read_text
 from aisecure.errors import AISecureError, Misconfigured, Unavailable
 
 __all__ = ["AdapterSource"]
-
-_READS = "reads"
 
 
 class AdapterSource:
@@ -33,8 +34,6 @@ class AdapterSource:
     def __init__(
         self, model: str | os.PathLike[str] | None, adapter: Any, *, shared_tenant: str | None = None
     ) -> None:
-        import inspect
-
         load = getattr(adapter, "load_policy", None)
         if not callable(load) or inspect.iscoroutinefunction(load):
             raise TypeError("from_adapter: an adapter has load_policy(model), and is none for coroutines")
@@ -48,9 +47,10 @@ class AdapterSource:
         else:
             self._model, self._model_name = read_text(Path(model), "model"), str(model)
         self._changes = 0
+        self._seen: PolicyRows | None = None
 
     def stamp(self) -> int:
-        """Return the number of changes made here: an adapter tells of no others."""
+        """Return the number of changes seen here: an adapter does not tell of others."""
         return self._changes
 
     def read(self) -> tuple[PolicyRows, int]:
@@ -60,51 +60,125 @@ class AdapterSource:
             Unavailable: It fails; what it says may hold a password, so only the kind of error is told.
         """
         before = self._changes
-        model = casbin_model(self._model or DEFAULT_MODEL, self._model_name)
-        try:
-            self._adapter.load_policy(model)
-        except AISecureError:
-            raise
-        except Exception as err:  # noqa: BLE001  (whatever a database or file of somebody else's raises)
-            kind = type(err).__name__
-        else:
-            rows = {
-                kind: tuple(tuple(map(str, rule)) for rule in assertion.policy)
-                for section in ("p", "g")
-                for kind, assertion in (model[section] or {}).items()
-            }
-            return PolicyRows(
-                self._model, rows, self._model_name, "the adapter's policy", self._shared_tenant
-            ), before
-        # Here, so that the error is nobody's context.
-        raise Unavailable(f"the adapter could not load the policy ({kind})", code="unavailable.policy")
+        self._seen = self._loaded()
+        return self._seen, before
 
     def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: int) -> int | None:
-        """Hand each line to the adapter; one that fails half way leaves the rest undone, which the next read shows.
+        """Hand each line to the adapter, and look whether it kept them.
+
+        An adapter has no transaction: when it fails half way, what it took is taken back as far as it lets us.
 
         Raises:
             Misconfigured: The adapter only reads.
             Unavailable: It fails.
         """
-        if stamp != self._changes:
+        if stamp != self._changes or self._loaded() != self._seen:
+            self._changes += 1
             return None
+        # Whatever comes of it, it is read again before the next change.
         self._changes += 1
-        kind = ""
+        done: list[tuple[Line, bool]] = []
         try:
-            for ptype, row in change.remove:
-                self._adapter.remove_policy(ptype[0], ptype, list(row))
-            for ptype, row in change.add:
-                self._adapter.add_policy(ptype[0], ptype, list(row))
-        except Exception as err:  # noqa: BLE001  (as above)
-            # Casbin's own say so in words.
-            if isinstance(err, AttributeError | NotImplementedError) or str(err) == "not implemented":
-                kind = _READS
-            else:
-                kind = type(err).__name__
-        if kind == _READS:
-            raise Misconfigured(
-                "the adapter only reads; change the policy where it is kept", code="config.policy"
-            )
-        if kind:
-            raise Unavailable(f"the adapter could not store the change ({kind})", code="unavailable.policy")
-        return self._changes
+            for line, add in (
+                *((line, False) for line in change.remove),
+                *((line, True) for line in change.add),
+            ):
+                self._hand(line, add=add)
+                done.append((line, add))
+            self._seen = self._loaded()
+            there = {(kind, row) for kind, rows in self._seen.rows.items() for row in rows}
+            if not there.issuperset(change.add) or not there.isdisjoint(change.remove):
+                raise _only_reads()  # Casbin's own adapter for files says nothing, and does nothing
+        except AISecureError:
+            for line, add in reversed(done):
+                with suppress(AISecureError):
+                    self._hand(line, add=not add)
+            raise
+        stamp = self._changes
+        if self._seen != after:
+            self._changes += 1  # others changed it in the same moment: there is more to see at the next look
+        return stamp
+
+    def _loaded(self) -> PolicyRows:
+        model = casbin_model(self._model or DEFAULT_MODEL, self._model_name)
+        sections = model.model = _Sections(model.model)
+        _run(lambda: self._adapter.load_policy(model), "load the policy")
+        rows = {
+            kind: tuple(tuple(map(str, rule)) for rule in assertion.policy)
+            for kinds in sections.values()
+            for kind, assertion in kinds.items()
+            if assertion.policy
+        }
+        return PolicyRows(self._model, rows, self._model_name, "the adapter's policy", self._shared_tenant)
+
+    def _hand(self, line: Line, *, add: bool) -> None:
+        kind, row = line
+        store = getattr(self._adapter, "add_policy" if add else "remove_policy", None)
+        if store is None:
+            raise _only_reads()
+        _run(lambda: store(kind[0], kind, list(row)), "store the change")
+
+
+class _Sections(dict[str, Any]):
+    """The sections of a Casbin model, with room for lines of kinds that the model does not know.
+
+    Casbin passes over these; here they reach the checks of the policy, which refuse them, since one may be the rule
+    that denies.
+    """
+
+    def __init__(self, sections: dict[str, dict[str, Any]]) -> None:
+        super().__init__({name: _Kinds(kinds) for name, kinds in sections.items()})
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = made = _Kinds({})
+        return made
+
+    def keys(self) -> Any:
+        """Return what Casbin asks for names."""
+        return self
+
+
+class _Kinds(_Sections):
+    """The kinds of lines in a section."""
+
+    def __init__(self, kinds: dict[str, Any]) -> None:
+        dict.__init__(self, kinds)
+
+    def __missing__(self, name: str) -> Any:
+        from casbin.model import Assertion
+
+        self[name] = made = Assertion()
+        return made
+
+
+def _run(work: Callable[[], object], what: str) -> None:
+    """Let the adapter do something.
+
+    Raises:
+        Misconfigured: It does not do that.
+        Unavailable: It fails.
+    """
+    try:
+        work()
+    except AISecureError:
+        raise
+    except Exception as err:  # noqa: BLE001  (whatever a database or file of somebody else's raises)
+        # Casbin's own adapters say so in words.
+        refuses = isinstance(err, NotImplementedError) or str(err) == "not implemented"
+        kind = type(err).__name__
+    else:
+        return
+    # Here, so that the error is nobody's context: its text may hold a password.
+    if refuses:
+        raise _only_reads()
+    raise Unavailable(f"the adapter could not {what} ({kind})", code="unavailable.policy")
+
+
+def _only_reads() -> Misconfigured:
+    return Misconfigured(
+        "the adapter only reads, or does not keep what it is given; change the policy where it is kept",
+        code="config.policy",
+    )

@@ -80,7 +80,7 @@ def _rows_changed(before: PolicyRows, change: PolicyChange) -> tuple[PolicyRows,
     added = [line for line in dict.fromkeys(change.add) if line[1] not in rows.get(line[0], ())]
     for kind, row in added:
         rows.setdefault(kind, {})[row] = None
-    after: Mapping[str, Sequence[Row]] = {kind: tuple(found) for kind, found in rows.items()}
+    after: Mapping[str, Sequence[Row]] = {kind: tuple(found) for kind, found in rows.items() if found}
     return before.with_rows(after), PolicyChange(tuple(added), tuple(removed))
 
 

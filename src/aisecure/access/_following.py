@@ -23,6 +23,8 @@ __all__ = ["TOPIC", "Following"]
 TOPIC: Final = "access.policy"
 #: How often a change is tried again when another process changed the policy meanwhile.
 _TRIES: Final = 8
+#: When to try again what failed, where nobody looks regularly.
+_RETRY_SECONDS: Final = 1.0
 
 
 class Following:
@@ -63,18 +65,25 @@ class Following:
         self._refused = ""
         self._unseen_since: float | None = None
         self._watcher: Any = None
-        self._noticed = 0 if notices is None else notices.version(topic)
+        #: Set by watchers, in threads of their own: the policy changed.
+        self._hinted = False
+        #: A change was stored that others could not be told of.
+        self._untold = False
+        self._noticed: int | None = None
+        unseen = self._first_notice()
         self._read, self._stamp = source.read()
         self._snapshot = Snapshot.of(self._read)
         self._look_at = self._next_look()
         self._announce("policy.loaded")
+        if unseen is not None:
+            self._cannot_see(unseen)
 
     # -- what it holds
 
     @property
     def snapshot(self) -> Snapshot:
         """The version that decides now; ask it for several answers that belong together."""
-        if self._look_at is not None:
+        if self._look_at is not None and self._now() >= self._look_at:
             self._look()
         return self._snapshot
 
@@ -111,7 +120,19 @@ class Following:
     @property
     def unseen_seconds(self) -> float:
         """For how long the source could not be asked whether it changed; 0 when it answers."""
-        return 0.0 if self._unseen_since is None else max(0.0, self._now() - self._unseen_since)
+        since = self._unseen_since
+        return 0.0 if since is None else max(0.0, self._now() - since)
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether a change was stored here that others could not be told of yet."""
+        return self._untold
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """Return the policy as `change` takes it, kind first: to move it into another source, or to show it."""
+        policy = self.snapshot.policy
+        links = [(kind, *link) for kind, found in policy.links.items() for link in found]
+        return [*(("p", *rule) for rule in policy.rules), *links]
 
     # -- new versions from outside
 
@@ -143,21 +164,33 @@ class Following:
 
     def _told(self, *_message: object) -> None:
         # In the watcher's own thread, so nothing is read here; a message says no more than that something changed.
-        self._stamp = object()
+        self._hinted = True
         self._look_at = -math.inf
 
     def _next_look(self) -> float | None:
         return None if self._reload_seconds is None else self._now() + self._reload_seconds
 
+    def _first_notice(self) -> Unavailable | None:
+        """Remember the version of the notices; without answer, the first one that comes counts as a change."""
+        if self._notices is not None:
+            try:
+                self._noticed = self._notices.version(self._topic)
+            except Unavailable as err:
+                return err
+        return None
+
     def _look(self) -> None:
-        """Take a changed version when it is time; one thread does, the others go on with the one there is."""
-        if self._look_at is None or self._now() < self._look_at or not self._lock.acquire(blocking=False):
+        """Take a changed version; one thread does, the others go on with the one there is."""
+        if not self._lock.acquire(blocking=False):
             return
         try:
+            # First: what is told from here on is looked at again.
             self._look_at = self._next_look()
-            if self._is_changed():
+            if self._is_noticed() or self._is_stale():
                 self._replace()
             self._unseen_since = None
+            if self._untold:
+                self._publish()
         except Misconfigured:
             self._unseen_since = None  # refused and recorded; the last good version decides
         except Unavailable as err:
@@ -165,25 +198,35 @@ class Following:
         finally:
             self._lock.release()
 
-    def _is_changed(self) -> bool:
-        noticed = self._noticed if self._notices is None else self._notices.version(self._topic)
-        if noticed != self._noticed:
-            self._noticed = noticed
-            return True
-        return bool(self._source.stamp() != self._stamp)
+    def _is_noticed(self) -> bool:
+        if self._notices is None:
+            return False
+        before, self._noticed = self._noticed, self._notices.version(self._topic)
+        return before != self._noticed
+
+    def _is_stale(self) -> bool:
+        hinted, self._hinted = self._hinted, False
+        return hinted or bool(self._source.stamp() != self._stamp)
 
     def _cannot_see(self, err: Unavailable) -> None:
         """Go on with the version there is; said once, and by the health of the guard for as long as it lasts."""
         self._stamp = object()  # so that it is read again when it can be, whatever was missed
+        self._look_again()
         if self._unseen_since is None:
             self._unseen_since = self._now()
             self._record("policy.unseen", err)
+
+    def _look_again(self) -> None:
+        if self._look_at is None:
+            self._look_at = self._now() + _RETRY_SECONDS
 
     def _replace(self) -> None:
         # Seen once: what is refused is not read again until it changes.
         self._stamp = self._source.stamp()
         try:
             read, self._stamp = self._source.read()
+            if read == self._read and not self._refused:
+                return
             new = self._usable(read)
         except Misconfigured as err:
             self._refused = err.detail
@@ -232,7 +275,8 @@ class Following:
             )
         with self._lock:
             for _ in range(_TRIES):
-                if self._is_changed():
+                # Not by the notices: whoever takes a permission away must be able to when their server is down.
+                if self._is_stale() or self._refused:
                     self._replace()
                 after, really = changed(self._read, wanted)
                 if not really.add and not really.remove:
@@ -242,7 +286,8 @@ class Following:
                 if stamp is not None:
                     self._stamp = stamp
                     self._take(after, new)
-                    self._tell(really)
+                    self._publish()
+                    self._record_change(really)
                     return True
                 self._stamp = object()  # somebody was first
         raise Unavailable(
@@ -265,8 +310,26 @@ class Following:
         """Remove one role link; see `change`."""
         return self.change(remove=[("g", *link)])
 
-    def _tell(self, change: PolicyChange) -> None:
-        """Say that there is a new version: to the log, and to those who follow the same policy."""
+    def _publish(self) -> None:
+        """Tell those who follow the same policy; tried again at later looks, since the change is stored already."""
+        was_untold, self._untold = self._untold, False
+        try:
+            if self._notices is not None:
+                # Not remembered as seen: another's change may have been counted in the same moment.
+                self._notices.publish(self._topic)
+            if self._watcher is not None:
+                self._watcher.update()
+        except Exception as err:  # noqa: BLE001  (a watcher is somebody else's; it may raise anything)
+            self._untold = True
+            self._look_again()
+            kind = type(err).__name__
+        if self._untold and not was_untold:
+            told = Unavailable(f"others could not be told ({kind})", code="unavailable.notices")
+            self._record("policy.untold", told)
+
+    # -- events
+
+    def _record_change(self, change: PolicyChange) -> None:
         context = current_context()
         event = SecurityEvent(
             "policy.changed",
@@ -277,13 +340,6 @@ class Following:
             detail={"version": self.version, "added": len(change.add), "removed": len(change.remove)},
         )
         self._events.record(event)
-        # Hints: whoever misses one sees the change at the next look.
-        if self._notices is not None:
-            self._noticed = self._notices.publish(self._topic)
-        if self._watcher is not None:
-            self._watcher.update()
-
-    # -- events
 
     def _announce(self, event_type: str) -> None:
         detail = {"version": self.version, "rules": self.rules}

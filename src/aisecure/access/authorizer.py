@@ -227,7 +227,7 @@ class Authorizer(Following):
             raise TypeError("decide: action is a string")
         if not isinstance(resource, str):
             raise TypeError("decide: resource is a string")
-        if self._look_at is not None:
+        if self._look_at is not None and self._now() >= self._look_at:
             self._look()
         return self._snapshot.decide(principal, action, resource)
 
@@ -251,7 +251,7 @@ class Authorizer(Following):
         >>> Authorizer().enforce("admin", "acme", "document:42", "delete")
         True
         """
-        if self._look_at is not None:
+        if self._look_at is not None and self._now() >= self._look_at:
             self._look()
         return self._snapshot.enforce(values)
 

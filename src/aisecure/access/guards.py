@@ -41,11 +41,16 @@ class AccessGuard(Guard):
         return self.authorizer.decide(call.principal, call.action, call.resource)
 
     def health(self) -> dict[str, Any]:
-        """Return the policy's version; not ok while a newer one is refused, or nobody can say whether there is one."""
+        """Return the policy's version.
+
+        It is not ok while a newer one is refused, while nobody can say whether there is one, and while others could
+        not be told of one that was made here.
+        """
         authorizer = self.authorizer
         return {
-            "ok": not authorizer.refused and not authorizer.is_unseen,
+            "ok": not (authorizer.refused or authorizer.is_unseen or authorizer.is_untold),
             "unseen_seconds": authorizer.unseen_seconds,
+            "untold": authorizer.is_untold,
             "version": authorizer.version,
             "rules": authorizer.rules,
             "compiled": authorizer.compiled,

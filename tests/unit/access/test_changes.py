@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisecure.access import AccessGuard, Authorizer, PolicyRows, PolicyText
+from aisecure.access._sources import Fixed
 from aisecure.call import acting_as
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.notices import LocalNotices
@@ -153,6 +154,26 @@ class TestOneChange:
         with pytest.raises(Misconfigured, match="only be read"):
             Authorizer(Book()).add_policy(*READ)
 
+    def test_does_not_write_over_a_policy_that_was_refused(self, tmp_path):
+        path = tmp_path / "policy.csv"
+        path.write_text(POLICY)
+        authorizer = Authorizer.from_files(None, path)
+        path.write_text(POLICY + "p, half a li")
+        with pytest.raises(Misconfigured):
+            authorizer.reload()
+        with pytest.raises(Misconfigured, match="line 5"):
+            authorizer.add_policy("editor", "*", "document:*", "write", "allow")
+        assert path.read_text().endswith("half a li")
+        assert authorizer.refused
+        assert may(authorizer)
+
+    def test_can_be_read_back_and_moved_to_another_source(self, authorizer):
+        assert authorizer.lines() == [("p", *READ), ("g", "ann", "editor", "acme")]
+        other = Authorizer.from_text(policy="")
+        other.change(add=authorizer.lines())
+        assert other.lines() == authorizer.lines()
+        assert may(other)
+
     def test_builds_on_what_others_changed_meanwhile(self, tmp_path):
         path = tmp_path / "policy.csv"
         path.write_text(POLICY)
@@ -210,6 +231,22 @@ class TestManyThreads:
         )
 
 
+class Flaky(LocalNotices):
+    """Notices whose server may be down."""
+
+    down = False
+
+    def version(self, topic: str) -> int:
+        if self.down:
+            raise Unavailable("no answer")
+        return super().version(topic)
+
+    def publish(self, topic: str) -> int:
+        if self.down:
+            raise Unavailable("no answer")
+        return super().publish(topic)
+
+
 class TestNotices:
     def test_a_change_by_one_authorizer_is_seen_by_the_other(self):
         notices, clock = LocalNotices(), FrozenClock()
@@ -227,14 +264,6 @@ class TestNotices:
         assert may(two, "write")
 
     def test_a_source_that_does_not_answer_leaves_the_last_version_and_is_told_once(self):
-        class Flaky(LocalNotices):
-            down = False
-
-            def version(self, topic: str) -> int:
-                if self.down:
-                    raise Unavailable("no answer")
-                return super().version(topic)
-
         notices, clock = Flaky(), FrozenClock()
         with capture_events() as events:
             authorizer = Authorizer.from_adapter(
@@ -254,6 +283,55 @@ class TestNotices:
         assert authorizer.unseen_seconds == 0
         assert guard.health()["ok"] is True
 
+    def test_that_do_not_answer_at_the_start_are_caught_up_with(self):
+        notices, clock, adapter = Flaky(), FrozenClock(), StringAdapter(POLICY)
+        notices.down = True
+        with capture_events() as events:
+            authorizer = Authorizer.from_adapter(
+                None, adapter, notices=notices, reload_seconds=1, clock=clock, events=events
+            )
+        assert events.types == ["policy.loaded", "policy.unseen"]
+        assert authorizer.is_unseen
+        adapter.line = POLICY + "p, editor, *, document:*, write, allow\n"
+        notices.down = False
+        clock.advance(2)
+        assert may(authorizer, "write")
+        assert not authorizer.is_unseen
+
+    def test_that_do_not_answer_hinder_no_change_and_are_told_later(self):
+        notices, clock = Flaky(), FrozenClock()
+        with capture_events() as events:
+            authorizer = Authorizer(
+                Fixed(PolicyText(None, POLICY)), reload_seconds=1, notices=notices, clock=clock, events=events
+            )
+            guard = AccessGuard(authorizer)
+            notices.down = True
+            assert authorizer.remove_policy(*READ)
+            assert authorizer.add_policy("editor", "*", "document:*", "write", "allow")
+            assert not may(authorizer)
+            assert len(events.of_type("policy.untold")) == 1
+            assert not guard.health()["ok"]
+            notices.down = False
+            clock.advance(2)
+            assert may(authorizer, "write")
+        assert notices.version("access.policy") == 1
+        assert guard.health()["ok"]
+
+    def test_of_another_in_the_moment_of_a_change_are_not_lost(self):
+        """The other's change is counted between this one's look and this one's notice."""
+        clock, adapter = FrozenClock(), Keeping(RULES)
+
+        class Racing(LocalNotices):
+            def publish(self, topic):
+                adapter.line += "p, editor, ledger, print\n"
+                super().publish(topic)
+                return super().publish(topic)
+
+        authorizer = Authorizer.from_adapter(MODEL, adapter, notices=Racing(), reload_seconds=1, clock=clock)
+        authorizer.add_policy("editor", "ledger", "write")
+        clock.advance(1)
+        assert authorizer.enforce("ann", "ledger", "print")
+
 
 MODEL = """
 [request_definition]
@@ -270,6 +348,29 @@ m = g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act
 RULES = "p, editor, ledger, read\ng, ann, editor\n"
 
 
+class Keeping(StringAdapter):
+    """An adapter that stores, and can be made to fail."""
+
+    fails_at: int | None = None
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.told: list[object] = []
+
+    def add_policy(self, sec, ptype, rule):
+        self.tell("add", sec, ptype, rule)
+        self.line = self.line.rstrip("\n") + "\n" + ", ".join([ptype, *rule]) + "\n"
+
+    def remove_policy(self, sec, ptype, rule):
+        self.tell("remove", sec, ptype, rule)
+        self.line = self.line.replace(", ".join([ptype, *rule]) + "\n", "")
+
+    def tell(self, *what):
+        self.told.append(what)
+        if len(self.told) == self.fails_at:
+            raise OSError("postgresql://user:hunter2@db")
+
+
 class TestAdapters:
     def test_casbins_own_give_casbins_answers(self, tmp_path):
         path = tmp_path / "policy.csv"
@@ -281,18 +382,7 @@ class TestAdapters:
                 assert ours.enforce(*request) is enforcer.enforce(*request)
 
     def test_that_store_are_given_the_change(self):
-        class Keeping(StringAdapter):
-            def __init__(self) -> None:
-                super().__init__(RULES)
-                self.told: list[object] = []
-
-            def add_policy(self, sec, ptype, rule):
-                self.told.append(("add", sec, ptype, rule))
-
-            def remove_policy(self, sec, ptype, rule):
-                self.told.append(("remove", sec, ptype, rule))
-
-        adapter = Keeping()
+        adapter = Keeping(RULES)
         authorizer = Authorizer.from_adapter(MODEL, adapter)
         authorizer.change(add=[("p", "editor", "ledger", "write")], remove=[("g", "ann", "editor")])
         assert adapter.told == [
@@ -301,11 +391,52 @@ class TestAdapters:
         ]
         assert authorizer.enforce("editor", "ledger", "write")
 
-    def test_that_only_read_refuse_a_change(self):
-        authorizer = Authorizer.from_adapter(MODEL, StringAdapter(RULES))
+    def test_that_fail_half_way_take_back_what_they_did(self):
+        adapter = Keeping(RULES)
+        authorizer = Authorizer.from_adapter(MODEL, adapter)
+        adapter.fails_at = 3
+        with pytest.raises(Unavailable, match="OSError"):
+            authorizer.change(
+                add=[("p", "editor", "ledger", "write"), ("p", "editor", "ledger", "print")],
+                remove=[("g", "ann", "editor")],
+            )
+        authorizer.reload()
+        assert sorted(adapter.line.split("\n")) == sorted(RULES.split("\n"))
+        assert authorizer.enforce("ann", "ledger", "read")
+        assert not authorizer.enforce("editor", "ledger", "write")
+
+    def test_that_others_changed_meanwhile_lose_nothing(self):
+        adapter = Keeping(RULES)
+        authorizer = Authorizer.from_adapter(MODEL, adapter, reload_seconds=None)
+        adapter.line += "p, editor, ledger, print\n"
+        authorizer.remove_policy("editor", "ledger", "read")
+        assert authorizer.enforce("ann", "ledger", "print")
+        assert not authorizer.enforce("ann", "ledger", "read")
+        assert "print" in adapter.line
+
+    @pytest.mark.parametrize("kind", ["string", "file", "load alone"])
+    def test_that_only_read_refuse_a_change(self, kind, tmp_path):
+        """Casbin's adapter for files has methods that store nothing and say nothing."""
+
+        class Loads:
+            load_policy = StringAdapter(RULES).load_policy
+
+        path = tmp_path / "policy.csv"
+        path.write_text(RULES)
+        adapter = {"string": StringAdapter(RULES), "file": FileAdapter(str(path)), "load alone": Loads()}[
+            kind
+        ]
+        authorizer = Authorizer.from_adapter(MODEL, adapter)
         with pytest.raises(Misconfigured, match="only reads"):
             authorizer.add_policy("editor", "ledger", "write")
         assert not authorizer.enforce("editor", "ledger", "write")
+        assert path.read_text() == RULES
+
+    @pytest.mark.parametrize("line", ["p2, editor, ledger, write", "q, a, b", "g3, a, b", "r, a, b, c"])
+    def test_with_a_line_of_no_known_kind_are_refused_where_casbin_passes_over_it(self, line):
+        casbin.Enforcer(casbin.Enforcer.new_model(text=MODEL), StringAdapter(RULES + line))
+        with pytest.raises(Misconfigured):
+            Authorizer.from_adapter(MODEL, StringAdapter(RULES + line))
 
     def test_that_fail_are_unavailable_and_quote_nothing(self):
         class Broken:
@@ -331,18 +462,19 @@ class TestAdapters:
             Authorizer.from_adapter(MODEL, adapter)
 
 
+class Watcher:
+    callback = None
+    updates = 0
+
+    def set_update_callback(self, callback):
+        self.callback = callback
+
+    def update(self):
+        self.updates += 1
+
+
 class TestWatchers:
     def test_are_told_of_changes_and_make_the_policy_looked_at(self):
-        class Watcher:
-            callback = None
-            updates = 0
-
-            def set_update_callback(self, callback):
-                self.callback = callback
-
-            def update(self):
-                self.updates += 1
-
         adapter, watcher = StringAdapter(RULES), Watcher()
         authorizer = Authorizer.from_adapter(MODEL, adapter, reload_seconds=None)
         authorizer.watch(watcher)
@@ -354,6 +486,67 @@ class TestWatchers:
         text.watch(watcher)
         text.add_policy("editor", "ledger", "write")
         assert watcher.updates == 1
+
+    def test_that_tell_while_the_policy_is_read_make_it_read_again(self):
+        """The adapter was read before the change, and the message comes before the reading is over."""
+
+        class Slow(StringAdapter):
+            reads = 0
+
+            def load_policy(self, model):
+                super().load_policy(model)
+                self.reads += 1
+                if self.reads == 2:
+                    self.line += "p, editor, ledger, write\n"
+                    watcher.callback()
+
+        adapter, watcher = Slow(RULES), Watcher()
+        authorizer = Authorizer.from_adapter(MODEL, adapter, reload_seconds=None)
+        authorizer.watch(watcher)
+        watcher.callback()
+        assert not authorizer.enforce("ann", "ledger", "write")
+        assert authorizer.enforce("ann", "ledger", "write")
+
+    def test_are_believed_when_the_source_does_not_answer_at_once(self):
+        class Broken(StringAdapter):
+            down = False
+
+            def load_policy(self, model):
+                if self.down:
+                    raise OSError
+                super().load_policy(model)
+
+        adapter, watcher, clock = Broken(RULES), Watcher(), FrozenClock()
+        authorizer = Authorizer.from_adapter(MODEL, adapter, reload_seconds=None, clock=clock)
+        authorizer.watch(watcher)
+        adapter.line += "p, editor, ledger, write\n"
+        adapter.down = True
+        watcher.callback()
+        assert not authorizer.enforce("ann", "ledger", "write")
+        adapter.down = False
+        clock.advance(1)
+        assert authorizer.enforce("ann", "ledger", "write")
+
+    def test_that_fail_do_not_undo_a_stored_change(self):
+        class Raising(Watcher):
+            def update(self):
+                super().update()
+                if self.updates == 1:
+                    raise OSError("redis://:hunter2@host")
+
+        watcher, clock = Raising(), FrozenClock()
+        with capture_events() as events:
+            authorizer = Authorizer(
+                Fixed(PolicyText(MODEL, RULES)), reload_seconds=1, clock=clock, events=events
+            )
+            authorizer.watch(watcher)
+            assert authorizer.add_policy("editor", "ledger", "write")
+            assert authorizer.is_untold
+            clock.advance(1)
+            assert authorizer.enforce("editor", "ledger", "write")
+        assert watcher.updates == 2
+        assert not authorizer.is_untold
+        assert "hunter2" not in repr(events)
 
     def test_have_two_methods(self):
         with pytest.raises(TypeError):

@@ -73,6 +73,7 @@ class TestAccessGuard:
             "rules": 1,
             "compiled": True,
             "unseen_seconds": 0.0,
+            "untold": False,
             "refused": "",
         }
         path.write_text("broken")

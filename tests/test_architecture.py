@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent / "src" / "aisecure"
 
 RECORDS = frozenset(
     "errors decisions principal call content events guard ports reply storage notices notices_redis approvals testing"
-    " _flow _protect _stream".split()
+    " _flow _protect _stream _sql_database".split()
 )
 CONCERNS = frozenset(
     "encryption authn access quotas sanitize detect audit models monitor vendors fairness".split()
@@ -163,10 +163,8 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "sqlalchemy": {"sqlalchemy"},
         "sqlalchemy_keys": {"sqlalchemy"},
         "sqlalchemy_policy": {"sqlalchemy"},
-        "_sql_policy": {"sqlalchemy"},
         "_sql_attribute": {"sqlalchemy"},
         "_sql_ciphers": {"sqlalchemy"},
-        "_sql_database": {"sqlalchemy"},
         "_sql_errors": {"sqlalchemy"},
         "_sql_keys": {"sqlalchemy"},
         "_sql_notices": {"sqlalchemy"},

@@ -39,8 +39,25 @@ def clock():
     return FrozenClock()
 
 
+@pytest.fixture
+def often():
+    """Let threads take turns a thousand times as often: more ways to meet, and no thread waits long."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
 def may(authorizer: Authorizer, action: str = "read") -> bool:
     return authorizer.decide(ANN, action, "document:1").allowed
+
+
+def make_table(engine, name: str) -> None:
+    """Make a table as Casbin's adapters do."""
+    kind = "SERIAL" if engine.dialect.name == "postgresql" else "INTEGER"
+    fields = ", ".join(f"v{number} VARCHAR(255)" for number in range(6))
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE TABLE {name} (id {kind} PRIMARY KEY, ptype VARCHAR(255), {fields})"))
 
 
 def test_a_policy_is_empty_at_first_and_denies(engine):
@@ -81,11 +98,85 @@ def test_what_other_programs_write_is_seen_too(engine, clock):
     assert not may(authorizer)
 
 
-def test_a_table_that_was_there_already_is_taken_as_it_is(engine):
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["UPDATE casbin_rule SET v4 = 'deny' WHERE ptype = 'p'"],
+        ["UPDATE casbin_rule SET v1 = 'xxxxxx' WHERE ptype = 'g'"],
+        [
+            "DELETE FROM casbin_rule WHERE id = 8",
+            "INSERT INTO casbin_rule (id, ptype, v0, v1, v2) VALUES (8, 'g', 'bob', 'editor', 'acme')",
+        ],
+    ],
+    ids=["updates", "updates to as many letters", "puts another row under the same id"],
+)
+@pytest.mark.parametrize("made_by", ["us", "others"])
+def test_what_another_program_changes_in_place_is_seen(engine, clock, statements, made_by):
+    """Neither the number of rows nor the greatest id tells of it."""
+    if made_by == "others":
+        make_table(engine, "casbin_rule")
+    authorizer = Authorizer(SqlPolicy(engine), reload_seconds=0, clock=clock)
     with engine.begin() as connection:
-        kind = "SERIAL" if engine.dialect.name == "postgresql" else "INTEGER"
-        fields = ", ".join(f"v{number} VARCHAR(255)" for number in range(6))
-        connection.execute(text(f"CREATE TABLE rules (id {kind} PRIMARY KEY, ptype VARCHAR(255), {fields})"))
+        connection.execute(
+            text(
+                "INSERT INTO casbin_rule (id, ptype, v0, v1, v2, v3, v4) VALUES "
+                "(7, 'p', 'editor', '*', 'document:*', 'read', 'allow'), (8, 'g', 'ann', 'editor', 'acme', NULL, NULL)"
+            )
+        )
+    assert may(authorizer)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    assert not may(authorizer)
+
+
+def test_tables_of_odd_names_are_quoted(engine, clock):
+    name = """a "b" 'c' %d :e; --"""
+    authorizer = Authorizer(SqlPolicy(engine, table=name), reload_seconds=0, clock=clock)
+    assert authorizer.change(add=[("p", *READ), ("g", "ann", "editor", "acme")])
+    assert may(Authorizer(SqlPolicy(engine, table=name)))
+
+
+def test_policies_of_two_tables_do_not_meet(engine, clock):
+    one, two = (Authorizer(SqlPolicy(engine, table=name), reload_seconds=0) for name in ("one", "two"))
+    one.change(add=[("p", *READ), ("g", "ann", "editor", "acme")])
+    assert may(one)
+    assert not may(two)
+
+
+def test_a_policy_file_moves_into_the_table(engine, tmp_path):
+    path = tmp_path / "policy.csv"
+    path.write_text("p, editor, *, document:*, read, allow\ng, ann, editor, acme\n")
+    authorizer = Authorizer(SqlPolicy(engine))
+    authorizer.change(add=Authorizer.from_files(None, path).lines())
+    assert may(Authorizer(SqlPolicy(engine)))
+
+
+def test_rows_of_others_that_come_between_are_not_lost(engine):
+    """Another program commits after this one has looked and before it writes."""
+
+    class Late(SqlPolicy):
+        others = ()
+
+        def write(self, after, change, stamp):
+            with engine.begin() as connection:
+                for statement in self.others:
+                    connection.execute(text(statement))
+            self.others = ()
+            return super().write(after, change, stamp)
+
+    source = Late(engine)
+    authorizer = Authorizer(source)
+    authorizer.add_grouping_policy("ann", "editor", "acme")
+    fields, values = "ptype, v0, v1, v2, v3, v4", "'p', 'editor', '*', 'document:*', 'read', 'allow'"
+    source.others = [f"INSERT INTO casbin_rule ({fields}) VALUES ({values})"]
+    authorizer.add_grouping_policy("bob", "editor", "acme")
+    assert may(authorizer)
+
+
+def test_a_table_that_was_there_already_is_taken_as_it_is(engine):
+    make_table(engine, "rules")
+    with engine.begin() as connection:
         connection.execute(
             text("INSERT INTO rules (ptype, v0, v1, v2) VALUES ('p', 'ann', 'ledger', 'read')")
         )
@@ -152,7 +243,7 @@ def test_changes_by_many_at_once_are_all_kept(engine):
         list(pool.map(add, range(4)))
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM casbin_rule")) == 16
-        assert connection.scalar(text("SELECT version FROM aisecure_policies")) == 16
+        assert connection.scalar(text("SELECT version FROM aisecure_policies")) >= 16
 
 
 def test_a_database_that_goes_away_leaves_the_last_policy_deciding(tmp_path, clock):
@@ -245,7 +336,7 @@ def test_it_takes_an_engine(engine_like):
         SqlPolicy(engine_like)
 
 
-def test_threads_ask_while_another_process_changes(engine, clock):
+def test_threads_ask_while_another_changes(engine, clock, often):
     authorizer = Authorizer(SqlPolicy(engine), reload_seconds=0)
     write = ("p", "editor", "*", "document:*", "write", "allow")
     authorizer.change(add=[("p", *READ), write, ("g", "ann", "editor", "acme")])

@@ -78,35 +78,13 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
     """Return the guard that the settings ask for.
 
     Raises:
-        Misconfigured: A file is missing or cannot be used, or a model has no policy; names file, line and remedy.
+        Misconfigured: A file, a table or a URL cannot be used, or a model has no policy; names it and the remedy.
+        Unavailable: The database does not answer.
     """
-    from aisecure.access.authorizer import Authorizer
-    from aisecure.access.explanation import Explanation as Explanation
-    from aisecure.access.explanation import Missing as Missing
-    from aisecure.access.explanation import RuleShown as RuleShown
+    from aisecure.access._build import authorizer
     from aisecure.access.guards import AccessGuard
-    from aisecure.errors import Misconfigured
 
-    policy = None if settings.policy is None else ports.base_dir / settings.policy
-    if policy is None and (ports.data_dir / "policy.csv").exists():
-        policy = ports.data_dir / "policy.csv"
-    if policy is not None:
-        authorizer = Authorizer.from_files(
-            None if settings.model is None else ports.base_dir / settings.model,
-            policy,
-            shared_tenant=settings.shared_tenant,
-            reload_seconds=settings.reload_seconds,
-            events=ports.events,
-            clock=ports.clock,
-        )
-    elif settings.model is not None:
-        raise Misconfigured(
-            f"[access] policy: name the policy that belongs to the model {settings.model}",
-            code="config.policy",
-        )
-    else:
-        authorizer = Authorizer(events=ports.events, clock=ports.clock)
-    return (AccessGuard(authorizer),)
+    return (AccessGuard(authorizer(settings, ports)),)
 
 
 def self_tests() -> dict[str, Callable[[], None]]:

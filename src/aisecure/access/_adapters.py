@@ -6,13 +6,12 @@ import inspect
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from aisecure.access._changes import Line, PolicyChange
 from aisecure.access._defaults import DEFAULT_MODEL
 from aisecure.access._model import casbin_model
-from aisecure.access._sources import PolicyRows, PolicyText, read_text
+from aisecure.access._sources import PolicyRows, PolicyText, model_text
 from aisecure.errors import AISecureError, Misconfigured, Unavailable
 
 __all__ = ["AdapterSource"]
@@ -39,13 +38,7 @@ class AdapterSource:
             raise TypeError("from_adapter: an adapter has load_policy(model), and is none for coroutines")
         self._adapter = adapter
         self._shared_tenant = shared_tenant
-        self._model_name = "the model"
-        if model is None:
-            self._model, self._model_name = None, "the built-in model"
-        elif isinstance(model, str) and "\n" in model:
-            self._model = model
-        else:
-            self._model, self._model_name = read_text(Path(model), "model"), str(model)
+        self._model, self._model_name = model_text(model)
         self._changes = 0
         self._seen: PolicyRows | None = None
 

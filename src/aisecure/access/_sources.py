@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,16 @@ from aisecure.storage import replace_file, turn
 if TYPE_CHECKING:
     from aisecure.access._changes import PolicyChange
 
-__all__ = ["Files", "Fixed", "PolicyRows", "PolicySource", "PolicyStore", "PolicyText", "read_text"]
+__all__ = [
+    "Files",
+    "Fixed",
+    "PolicyRows",
+    "PolicySource",
+    "PolicyStore",
+    "PolicyText",
+    "model_text",
+    "read_text",
+]
 
 #: How often a file is read again when it changes while it is read.
 _READS: Final = 3
@@ -192,3 +202,19 @@ def read_text(path: Path, what: str) -> str:
     except (OSError, ValueError) as err:
         why = getattr(err, "strerror", None) or "is no path"
         raise Misconfigured(f"{path}: {why}; name an existing {what} file", code=f"config.{what}") from err
+
+
+def model_text(model: str | os.PathLike[str] | None) -> tuple[str | None, str]:
+    """Return a model's text, None for the built-in one, and what error texts call it.
+
+    Args:
+        model: Its text when it has several lines, or a file's path.
+
+    Raises:
+        Misconfigured: The file cannot be read.
+    """
+    if model is None:
+        return None, "the built-in model"
+    if isinstance(model, str) and "\n" in model:
+        return model, "the model"
+    return read_text(Path(model), "model"), str(model)

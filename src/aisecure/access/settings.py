@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 __all__ = ["Settings"]
 
@@ -17,7 +17,10 @@ class Settings(BaseModel):
         policy: A policy for it. Without one, ``policy.csv`` in the data folder is used if it exists when the guard is
             built, otherwise the built-in policy: ``admin`` may do everything, ``member`` may invoke ``model:*``.
         shared_tenant: With a model of your own: role links of this tenant hold in every tenant.
-        reload_seconds: At most this often a decision looks whether the files changed.
+        database: Instead of ``policy``: the URL of a database that holds it, for SQLAlchemy.
+        table: The table there, in the layout of Casbin's own adapters; made when absent.
+        watch: URL of a Redis server that tells of changes by other processes, where the policy itself may be slow to.
+        reload_seconds: At most this often a decision looks whether the policy changed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,4 +28,7 @@ class Settings(BaseModel):
     model: Path | None = None
     policy: Path | None = None
     shared_tenant: str | None = None
+    database: SecretStr | None = None
+    table: str = Field(default="casbin_rule", min_length=1, max_length=63)
+    watch: SecretStr | None = None
     reload_seconds: float = Field(default=2.0, ge=0, allow_inf_nan=False)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )  # fmt: skip
 
-from aisecure.adapters._sql_database import Database, metadata
+from aisecure._sql_database import Database, metadata
 from aisecure.adapters._sql_notices import SqlNotices
 from aisecure.authn import StoredKey
 from aisecure.authn.store import NO_SUCH_KEY

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, String, Table, insert, select, update
 
-from aisecure.adapters._sql_database import Database, metadata
+from aisecure._sql_database import Database, metadata
 from aisecure.errors import Unavailable
 from aisecure.notices import Mark, PolledNotices
 

@@ -12,15 +12,6 @@ an existing one is taken as it is, and other programs may go on writing to it. T
 
 from __future__ import annotations
 
-from aisecure.errors import Misconfigured
-
-try:
-    import sqlalchemy as _  # noqa: F401
-except ImportError as err:
-    raise Misconfigured(
-        "a policy in SQL needs the package sqlalchemy; run: pip install 'aisecure[sql]'", code="config.extra"
-    ) from err
-
-from aisecure.adapters._sql_policy import SqlPolicy
+from aisecure.access._sql_policy import SqlPolicy
 
 __all__ = ["SqlPolicy"]

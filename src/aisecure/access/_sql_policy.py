@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from aisecure.errors import Misconfigured
+
+try:
+    import sqlalchemy as _  # noqa: F401
+except ImportError as err:
+    raise Misconfigured(
+        "a policy in SQL needs the package sqlalchemy; run: pip install 'aisecure[sql]'", code="config.extra"
+    ) from err
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     Connection,
     Engine,
@@ -15,17 +22,17 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    create_engine,
     delete,
-    func,
     insert,
     select,
-    update,
 )
+from sqlalchemy.exc import ArgumentError
 
-from aisecure.access import PolicyChange, PolicyRows, PolicyText
-from aisecure.adapters._sql_database import Database, metadata
-from aisecure.errors import Misconfigured, Unavailable
-from aisecure.storage import check_name
+from aisecure._sql_database import Database, metadata
+from aisecure.access._changes import PolicyChange
+from aisecure.access._sources import PolicyRows, PolicyText, model_text
+from aisecure.access._sql_counting import Counting, Stamp
 
 __all__ = ["SqlPolicy"]
 
@@ -33,37 +40,26 @@ _VERSION: Final = 1
 #: Fields of a line that the table has room for, as with Casbin's own adapters.
 _WIDTH: Final = 6
 _CHARS: Final = 255
+#: Seconds that a decision waits at most for a connection, and milliseconds for a server that fell silent (libpq).
+_TIMEOUTS: Final = {"connect_timeout": 2, "tcp_user_timeout": 5000}
 
 
 class _Behind(Exception):
     """Somebody else changed the table first; ends the transaction without a trace."""
 
 
-class _Stamp(NamedTuple):
-    """What shows that the table changed.
-
-    Attributes:
-        version: Counted by changes made here.
-        rows: How many there are.
-        last: The greatest id.
-    """
-
-    version: int
-    rows: int
-    last: int
-
-
 class SqlPolicy:
     """A policy in a table, for `aisecure.access.Authorizer`; give it to several, in several processes.
 
-    Changes made through an authorizer are one transaction each and come one after the other; an authorizer elsewhere
-    sees them at its next look. What other programs insert or delete is seen too; a row that they update in
-    place is not, until something else changes or the authorizer is told to `reload`.
+    Changes made through an authorizer are one transaction each and come one after the other. An authorizer elsewhere
+    sees them at its next look, and so it does whatever other programs insert, update or delete.
+
+    A database that hangs holds up the one decision that looks; set the timeouts of the engine, or use `at`.
 
     Args:
         engine: As `sqlalchemy.create_engine` returns it; its timeouts hold.
         model: A Casbin model: its text when it has several lines, or a file's path; None is the built-in one.
-        table: Name of the table.
+        table: Name of the table; made when absent.
         schema: Schema of the tables; the connection's own when None.
         shared_tenant: Role links of this tenant hold in every tenant, with a model of your own.
 
@@ -84,38 +80,61 @@ class SqlPolicy:
         shared_tenant: str | None = None,
     ) -> None:
         self._database = Database(engine)
-        self._model, self._model_name = _read(model)
+        self._model, self._model_name = model_text(model)
         self._shared_tenant = shared_tenant
         data = metadata(schema)
-        self._versions = Table(
-            "aisecure_policies",
-            data,
-            Column("name", String(_CHARS), primary_key=True),
-            Column("version", BigInteger, nullable=False),
-        )
         self._rows = Table(
             table,
             data,
             Column("id", Integer, primary_key=True),
+            # Null is allowed everywhere, as in the tables of Casbin's adapters; `read` refuses what is no rule.
             Column("ptype", String(_CHARS)),
             *[Column(f"v{number}", String(_CHARS)) for number in range(_WIDTH)],
         )
         self._values = [self._rows.c[f"v{number}"] for number in range(_WIDTH)]
+        self._counting = Counting(data, self._rows)
         self._database.prepare("policies", data, _VERSION)
-        self._begin_counting()
+        self._counting.begin(self._database, engine)
+
+    @classmethod
+    def at(
+        cls,
+        url: str,
+        *,
+        model: str | os.PathLike[str] | None = None,
+        table: str = "casbin_rule",
+        shared_tenant: str | None = None,
+    ) -> SqlPolicy:
+        """Return the policy in the database at a URL, with short timeouts for PostgreSQL.
+
+        Raises:
+            Misconfigured: The URL is none, or its driver is not installed; and as for the class.
+            Unavailable: As for the class.
+        """
+        is_libpq = url.startswith(("postgresql://", "postgresql+psycopg://", "postgresql+psycopg2://"))
+        try:
+            engine = create_engine(url, pool_pre_ping=True, connect_args=dict(_TIMEOUTS) if is_libpq else {})
+        except (ArgumentError, ImportError, ValueError):
+            # ``from None``: the text of the parser may quote the password.
+            raise Misconfigured(
+                "database: write a URL such as postgresql+psycopg://user@host/name or sqlite:////path/to/file, and "
+                "install its driver",
+                code="config.policy",
+            ) from None
+        return cls(engine, model=model, table=table, shared_tenant=shared_tenant)
 
     def __repr__(self) -> str:
         return f"SqlPolicy({self._database!r}, table={self._rows.name!r})"
 
-    def stamp(self) -> _Stamp:
+    def stamp(self) -> Stamp:
         """Return what shows that the table changed.
 
         Raises:
             Unavailable: The database does not answer.
         """
-        return self._database.run(self._stamped)
+        return self._database.run(self._counting.stamp)
 
-    def read(self) -> tuple[PolicyRows, _Stamp]:
+    def read(self) -> tuple[PolicyRows, Stamp]:
         """Return all rules and links, and the stamp of what was read.
 
         Raises:
@@ -124,7 +143,7 @@ class SqlPolicy:
         """
         return self._database.run(self._read_all)
 
-    def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: Any) -> _Stamp | None:
+    def write(self, after: PolicyText | PolicyRows, change: PolicyChange, stamp: Any) -> Stamp | None:
         """Store a change in one transaction, unless the table changed meanwhile.
 
         Raises:
@@ -142,34 +161,11 @@ class SqlPolicy:
         except _Behind:
             return None
 
-    def _begin_counting(self) -> None:
-        name = self._rows.name
-
-        def absent(connection: Connection) -> bool:
-            row = select(self._versions.c.version).where(self._versions.c.name == name)
-            return connection.scalar(row) is None
-
-        if self._database.run(absent):
-            try:
-                self._database.run(
-                    lambda connection: connection.execute(insert(self._versions).values(name=name, version=0))
-                )
-            except Unavailable:
-                # Another process may have written it in this moment, and then all is well.
-                if self._database.run(absent):
-                    raise
-
     # -- inside of one transaction
 
-    def _stamped(self, connection: Connection) -> _Stamp:
-        name = self._rows.name
-        version = connection.scalar(select(self._versions.c.version).where(self._versions.c.name == name))
-        rows, last = connection.execute(select(func.count(), func.max(self._rows.c.id))).one()
-        return _Stamp(version or 0, rows, last or 0)
-
-    def _read_all(self, connection: Connection) -> tuple[PolicyRows, _Stamp]:
+    def _read_all(self, connection: Connection) -> tuple[PolicyRows, Stamp]:
         # The stamp first: what changes between shows as a change at the next look, and is read again.
-        stamp = self._stamped(connection)
+        stamp = self._counting.stamp(connection)
         found: dict[str, list[tuple[str, ...]]] = {}
         statement = select(self._rows.c.id, self._rows.c.ptype, *self._values).order_by(self._rows.c.id)
         for number, kind, *values in connection.execute(statement):
@@ -184,16 +180,8 @@ class SqlPolicy:
         name = f"the table {self._rows.name}"
         return PolicyRows(self._model, found, self._model_name, name, self._shared_tenant), stamp
 
-    def _stored(self, connection: Connection, change: PolicyChange, stamp: _Stamp) -> _Stamp:
-        name = self._rows.name
-        # First a row that all writers here touch: whoever is second waits, and then sees another version.
-        connection.execute(
-            update(self._versions)
-            .where(self._versions.c.name == name)
-            .values(version=self._versions.c.version + 1)
-        )
-        now = self._stamped(connection)
-        if now._replace(version=now.version - 1) != stamp:
+    def _stored(self, connection: Connection, change: PolicyChange, stamp: Stamp) -> Stamp:
+        if not self._counting.is_turn(connection, stamp):
             raise _Behind
         for kind, row in change.remove:
             values = [*row, *[None] * (_WIDTH - len(row))]
@@ -203,24 +191,8 @@ class SqlPolicy:
             ]
             connection.execute(delete(self._rows).where(and_(self._rows.c.ptype == kind, *same)))
         if change.add:
-            new = [
-                {"ptype": kind, **{f"v{number}": value for number, value in enumerate(row)}}
-                for kind, row in change.add
-            ]
-            for row_values in new:
-                connection.execute(insert(self._rows).values(row_values))
-        return self._stamped(connection)
-
-
-def _read(model: str | os.PathLike[str] | None) -> tuple[str | None, str]:
-    if model is None:
-        return None, "the built-in model"
-    if isinstance(model, str) and "\n" in model:
-        return model, "the model"
-    check_name(Path(model))
-    try:
-        return Path(model).read_text("utf-8-sig"), str(model)
-    except (OSError, UnicodeDecodeError) as err:
-        raise Misconfigured(
-            f"{model}: cannot be read; name an existing model file in UTF-8", code="config.model"
-        ) from err
+            # One statement for all of them, so each row names every field.
+            rows = [[kind, *row, *[None] * (_WIDTH - len(row))] for kind, row in change.add]
+            names = ["ptype", *(column.name for column in self._values)]
+            connection.execute(insert(self._rows), [dict(zip(names, row, strict=True)) for row in rows])
+        return self._counting.stamp(connection)

@@ -70,6 +70,9 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "key.created": _row("An API key was issued.", _INFO, "key_id", "subject"),
     "key.rotated": _row("An API key got a successor.", _INFO, "key_id", "successor", "until"),
     "key.revoked": _row("An API key was revoked.", _MEDIUM, "key_id"),
+    "jwks.loaded": _row("The keys of a token issuer were fetched, and are other keys than before.", _INFO, "issuer", "keys"),
+    "jwks.stale": _row("The keys of a token issuer could not be fetched; the last good ones, if any, serve for a time.", _HIGH, "issuer", "keys"),
+    "jwks.refused": _row("A token issuer published no usable keys; the last good ones, if any, serve for a time.", _HIGH, "issuer", "keys"),
     # encryption
     "keyring.created": _row("A key ring was generated.", _INFO, "key_id"),
     "keyring.rotated": _row("A key ring has a new primary key.", _INFO, "key_id"),

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from aisecure.authn.dpop import DpopProofs as DpopProofs
     from aisecure.authn.guard import AuthenticationGuard as AuthenticationGuard
     from aisecure.authn.guard import build as build
+    from aisecure.authn.jwt.principals import ClaimMapping as ClaimMapping
+    from aisecure.authn.jwt.revocations import Revocations as Revocations
+    from aisecure.authn.jwt.revocations import TokenRevocations as TokenRevocations
+    from aisecure.authn.jwt.verifier import JwtVerifier as JwtVerifier
     from aisecure.authn.mutual_tls import MutualTls as MutualTls
     from aisecure.authn.nonces import DpopNonces as DpopNonces
     from aisecure.authn.protected_resource import ProtectedResource as ProtectedResource
@@ -39,19 +43,23 @@ if TYPE_CHECKING:
 # Loaded on first use: pydantic for the settings costs more than the rest together.
 _HOME = {
     "AuthenticationGuard": "guard",
+    "ClaimMapping": "jwt.principals",
     "DpopNonces": "nonces",
     "DpopProofs": "dpop",
+    "JwtVerifier": "jwt.verifier",
     "MemoryKeyStore": "_store_memory",
     "MemoryReplays": "replays",
     "MutualTls": "mutual_tls",
     "ProtectedResource": "protected_resource",
     "RedisReplays": "replays",
     "Replays": "replays",
+    "Revocations": "jwt.revocations",
     "Settings": "settings",
     "StepUp": "step_up",
     "StoredReplays": "replays",
     "Throttle": "throttle",
     "TokenBinding": "binding",
+    "TokenRevocations": "jwt.revocations",
     "build": "guard",
     "certificate_thumbprint": "binding",
     "require_acr": "step_up",
@@ -67,9 +75,11 @@ __all__ = [
     "ApiKeyStore",
     "ApiKeys",
     "AuthenticationGuard",
+    "ClaimMapping",
     "DpopNonces",
     "DpopProofs",
     "IssuedKey",
+    "JwtVerifier",
     "KeyState",
     "MemoryKeyStore",
     "MemoryReplays",
@@ -78,6 +88,7 @@ __all__ = [
     "ProtectedResource",
     "RedisReplays",
     "Replays",
+    "Revocations",
     "Settings",
     "SqliteKeyStore",
     "StepUp",
@@ -85,6 +96,7 @@ __all__ = [
     "StoredReplays",
     "Throttle",
     "TokenBinding",
+    "TokenRevocations",
     "build",
     "certificate_thumbprint",
     "is_well_formed",

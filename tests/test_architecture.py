@@ -157,6 +157,7 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "flask": {"flask", "werkzeug"},
         "langchain": {"langchain", "langchain_core"},
         "langchain_history": {"langchain_core"},
+        "langchain_retriever": {"langchain_core"},
         "langchain_stores": {"langchain_core"},
         "langchain_vectors": {"langchain_core"},
         "langgraph": {"langchain_core"},

@@ -99,6 +99,7 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "policy.unseen": _row("The source of the policy does not answer; the last version decides.", _HIGH, "reason"),
     "policy.untold": _row("A change of the policy was stored, but others could not be told; they see it at their next look.", _MEDIUM, "reason"),
     "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),
+    "documents.filtered": _row("Documents were found for somebody, and those left out whom they are not for.", _INFO, "kept", "dropped", "policy_version"),
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),

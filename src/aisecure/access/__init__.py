@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aisecure.access._sources import PolicyStore as PolicyStore
     from aisecure.access._sources import PolicyText as PolicyText
     from aisecure.access.authorizer import Authorizer as Authorizer
+    from aisecure.access.documents import DocumentAccess as DocumentAccess
+    from aisecure.access.documents import filter_documents as filter_documents
     from aisecure.access.explanation import Explanation as Explanation
     from aisecure.access.explanation import Missing as Missing
     from aisecure.access.explanation import RuleShown as RuleShown
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AccessGuard": "guards",
     "Authorizer": "authorizer",
+    "DocumentAccess": "documents",
     "Explanation": "explanation",
     "Holder": "holders",
     "Missing": "explanation",
@@ -42,6 +45,7 @@ _HOME = {
     "PolicyText": "_sources",
     "RuleShown": "explanation",
     "Settings": "settings",
+    "filter_documents": "documents",
     "require_permission": "guards",
 }
 
@@ -50,6 +54,7 @@ __all__ = [
     "DEFAULT_POLICY",
     "AccessGuard",
     "Authorizer",
+    "DocumentAccess",
     "Explanation",
     "Holder",
     "Missing",
@@ -61,6 +66,7 @@ __all__ = [
     "RuleShown",
     "Settings",
     "build",
+    "filter_documents",
     "require_permission",
     "self_tests",
 ]

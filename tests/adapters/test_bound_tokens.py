@@ -12,6 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from tests.adapters.servers import Switch, serve_asgi, serve_wsgi
 from tests.unit.authn.senders import ClientAuthority, Holder, b64
 from websockets.exceptions import InvalidStatus
@@ -25,6 +27,7 @@ from aisecure.authn import (
     AuthenticationGuard,
     DpopNonces,
     DpopProofs,
+    JwtVerifier,
     ProtectedResource,
     TokenBinding,
     certificate_thumbprint,
@@ -381,3 +384,89 @@ def test_a_scope_refusal_that_was_raised_bare_is_answered_too(servers):
     response = door.get(token=PLAIN)
     assert response.status_code == 403
     assert response.headers["www-authenticate"].startswith('Bearer error="insufficient_scope"')
+
+
+class TestJwt:
+    """The same with tokens of a real issuer: verified, mapped, remembered, and bound."""
+
+    KEY = ECKey.generate_key("P-256", {"kid": "k1"})
+
+    @pytest.fixture
+    def opened(self, door):
+        def opened(**claims):
+            verifier = JwtVerifier(
+                issuer="https://login.example.com",
+                audience=RESOURCE.resource,
+                algorithms=["ES256"],
+                jwks={"keys": [self.KEY.as_dict(private=False)]},
+                binding=TokenBinding(dpop=DpopProofs(algorithms=["ES256"])),
+            )
+            world = World()
+            world.shield = Shield(
+                AuthenticationGuard(verifier),
+                require_recent_auth(300, on="tool:refund"),
+                sinks=[world.events],
+            )
+            world.run = world.shield.protect("{resource}", prompt="text")(
+                lambda resource, text: current_context().principal.id
+            )
+            door.open(
+                world,
+                protected_resource=RESOURCE,
+                trusted_proxies=["127.0.0.1"],
+                certificate_header="Client-Cert",
+            )
+            return self.token(**claims)
+
+        return opened
+
+    def token(self, **claims):
+        now = int(time.time())
+        made = {
+            "iss": "https://login.example.com",
+            "aud": RESOURCE.resource,
+            "sub": "ana",
+            "iat": now,
+            "exp": now + 300,
+            **claims,
+        }
+        return jwt.encode({"alg": "ES256", "kid": "k1", "typ": "at+jwt"}, made, self.KEY)
+
+    def test_a_token_bound_to_a_key_needs_a_new_proof_each_time_also_when_it_is_remembered(
+        self, opened, door
+    ):
+        token = opened(cnf={"jkt": ANA.thumbprint})
+        for _ in range(3):
+            assert door.get(token=token, scheme="DPoP", proof=door.proof(token=token)).text == "ana"
+        proof = door.proof(token=token)
+        assert door.get(token=token, scheme="DPoP", proof=proof).text == "ana"
+        for stolen in (
+            {"scheme": "DPoP", "proof": proof},
+            {"scheme": "DPoP", "proof": door.proof(token=token, holder=EVE)},
+            {"scheme": "DPoP"},
+            {"scheme": "Bearer"},
+            {"scheme": "Bearer", "proof": door.proof(token=token)},
+        ):
+            assert door.get(token=token, **stolen).status_code == 401
+        assert door.get(token=token, scheme="DPoP", proof=door.proof(token=token)).text == "ana"
+
+    def test_a_token_bound_to_a_certificate_needs_it_each_time_also_when_it_is_remembered(self, opened, door):
+        token = opened(cnf={"x5t#S256": certificate_thumbprint(CERTIFICATE)})
+        right = f":{base64.b64encode(CERTIFICATE).decode()}:"
+        for _ in range(2):
+            assert door.get(token=token, Client_Cert=right).text == "ana"
+            assert door.get(token=token).status_code == 401
+
+    def test_the_challenge_names_what_the_verifier_takes(self, opened, door):
+        opened()
+        told = door.get().headers["www-authenticate"]
+        assert told == f"Bearer {METADATA}, DPoP {ALGORITHMS}, {METADATA}"
+
+    def test_a_token_for_another_server_is_refused(self, opened, door):
+        assert door.get(token=opened(aud="https://other.example.com/mcp")).status_code == 401
+
+    def test_a_login_is_as_old_as_the_token_says_and_unknown_when_it_says_nothing(self, opened, door):
+        now = int(time.time())
+        assert door.get("/notes/refund", opened(auth_time=now - 10)).text == "ana"
+        assert door.get("/notes/refund", self.token(auth_time=now - 600)).json()["code"] == "step_up.required"
+        assert door.get("/notes/refund", self.token()).json()["code"] == "step_up.required"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 __all__ = ["ALGORITHMS", "MAX_PROOF_CHARS", "BadProof", "Proof", "read_proof"]
 
@@ -138,33 +138,20 @@ def _bits(number: str) -> int:
 
 
 def _json(segment: str) -> dict[str, Any]:
+    # Here and in `_bytes` and not at the top: the package of tokens imports the binding, which imports this.
+    from aisecure.authn.jwt.errors import NotStrictJson
+    from aisecure.authn.jwt.strict_json import read_object
+
     try:
-        value = json.loads(_bytes(segment), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        # ValueError: also UnicodeDecodeError, and an integer of more digits than Python converts.
-        raise BadProof("is not JSON") from None
-    if not isinstance(value, dict):
-        raise BadProof("is no JSON object")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise BadProof("has a name twice")
-    return found
-
-
-def _no_constant(_name: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")
+        return read_object(_bytes(segment))
+    except NotStrictJson as err:
+        raise BadProof(str(err)) from None
 
 
 def _bytes(text: str) -> bytes:
-    """Return the bytes of canonical base64url without padding (RFC 7515 section 2)."""
+    from aisecure.authn.jwt.base64url import decode
+
     try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        raise BadProof("is no base64url") from None
-    if base64.urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii", "replace"):
-        raise BadProof("is no canonical base64url")
-    return data
+        return decode(text.encode())
+    except ValueError:  # also a lone surrogate
+        raise BadProof("is no canonical base64url") from None

@@ -134,7 +134,8 @@ class JwtVerifier:
         self._rules = ClaimRules(issuer=issuer, audience=audience, typ=typ, required=required, leeway=leeway)
         self._algorithms = frozenset(names)
         self._mapping = ClaimMapping() if principal is None else principal
-        self._binding = TokenBinding() if binding is None else binding
+        #: Also read by the adapters, for what a refused caller is told to bring.
+        self.binding = TokenBinding() if binding is None else binding
         self._revocations = revocations
         self._max_chars = max_token_chars
         self._clock = clock or SystemClock()
@@ -177,7 +178,7 @@ class JwtVerifier:
         answer: dict[str, Any] | Decision
         try:
             claims, _ = self._verified(token, self._now_keys())
-            answer = self._binding(claims, Credential("bearer", token)) or claims
+            answer = self.binding(claims, Credential("bearer", token)) or claims
         except BadToken as err:
             answer = refused(str(err))
         if isinstance(answer, dict):
@@ -258,7 +259,7 @@ class JwtVerifier:
                 clock=self._clock,
                 leeway=self._rules.leeway,
             )
-        return self._binding(principal.claims, credential) or principal
+        return self.binding(principal.claims, credential) or principal
 
     def _verified(self, token: object, keys: KeySet, *, wait: bool = True) -> tuple[dict[str, Any], KeySet]:
         """Return the claims of a token, and the keys that say so.

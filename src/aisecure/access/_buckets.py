@@ -39,6 +39,7 @@ class Bucket(NamedTuple):
         prefixes: Literal beginnings of patterns, sorted.
         choices: For each beginning the rules whose beginning it begins with, those that weigh most first.
         final: Whether a resource that is found literally needs no further look: no other rule can deny.
+        sole: The only choices, when there is one beginning: most buckets need no search for it.
         further: Shared buckets of large groups.
     """
 
@@ -46,6 +47,7 @@ class Bucket(NamedTuple):
     prefixes: list[str]
     choices: list[tuple[Choice, ...]]
     final: bool
+    sole: tuple[Choice, ...] = ()
     further: tuple[Bucket, ...] = ()
 
 
@@ -79,4 +81,4 @@ def merged(
         open_.append(prefix)
         rules = [choice for beginning in open_ for choice in begun[beginning]]
         choices.append(tuple(sorted(rules, key=lambda choice: weight(choice[3]))))
-    return Bucket(exact, prefixes, choices, final)
+    return Bucket(exact, prefixes, choices, final, choices[0] if len(choices) == 1 else ())

@@ -65,6 +65,7 @@ class Index:
             them.
         patterns: Positions of the request that patterns see, besides the resource; `judge` takes them for plain.
         unseen: Positions that make no difference.
+        kept: For `aisecure.access._quick` to remember buckets in; forgotten together with those remembered here.
 
     Raises:
         Misconfigured: A pattern of a rule cannot be matched in linear time, or rules cannot be ordered.
@@ -113,6 +114,7 @@ class Index:
         self.subjects = None if subject is None or self._each else self._known.get(subject, frozenset())
         self.patterns = frozenset(seen - {self._resource})
         self.unseen = frozenset(range(len(definition.request))) - seen - {self._resource} - set(self._known)
+        self.kept: dict[Any, Bucket] = {}
         self._requests: dict[Any, Bucket] = {}
         self._buckets: dict[frozenset[Any], Bucket] = {}
         self._entries = 0
@@ -152,7 +154,7 @@ class Index:
     def _judgement(self) -> Judge:
         """Return the function that decides: one closure, since every decision runs through it."""
         requests, pick, at = self._requests, self._pick, self._resource
-        make_bucket, judge_each, ask_further = self._bucket, self._judge_each, self._further
+        make_bucket, judge_each, ask_further = self._bucket, self._judge_each, self.further
         each = self._each
 
         def judge(values: tuple[Any, ...], roles: frozenset[str] = _NO_ROLES) -> int:
@@ -163,7 +165,7 @@ class Index:
                 bucket = make_bucket(values, roles)
                 if bucket is None:
                     return UNPLAIN
-            exact, prefixes, choices, final, further = bucket
+            exact, prefixes, choices, final, _, further = bucket
             name = values[at]
             line = exact.get(name, 0)
             if line < 0 or (line and final):
@@ -194,7 +196,7 @@ class Index:
 
         return judge
 
-    def _further(self, buckets: tuple[Bucket, ...], values: tuple[Any, ...], line: int) -> int:
+    def further(self, buckets: tuple[Bucket, ...], values: tuple[Any, ...], line: int) -> int:
         """Go on with large groups; `line` is what the request's own bucket says, if that does not deny."""
         name = values[self._resource]
         for bucket in buckets:
@@ -301,13 +303,30 @@ class Index:
             plain = list(values)
             for position, name in zip(self._key, known, strict=True):
                 plain[position] = name
-            bucket = self._make(self._met(plain, roles))
-            if len(self._requests) >= _REQUESTS or self._entries > _ENTRIES:
-                self._requests.clear()
-                self._buckets.clear()
-                self._entries = 0
-            self._requests[key] = bucket
+            bucket = self._requests[key] = self.bucket_of(plain, roles)
         return bucket
+
+    def known(self, position: int | None) -> frozenset[Any]:
+        """Return the names at a position that make a difference."""
+        return frozenset() if position is None else self._known.get(position, frozenset())
+
+    def only_looks_up(self, parts: tuple[int, int | None, int, int]) -> bool:
+        """Whether a decision takes no more than one bucket, by subject, tenant and action, and a resource in it."""
+        subject, tenant, resource, action = parts
+        return (
+            not (self.evaluates or self._each or self._first or self._allows_rest or self.patterns)
+            and resource == self._resource
+            and set(self._known) <= {subject, tenant, action}
+        )
+
+    def bucket_of(self, values: Sequence[Any], roles: frozenset[str]) -> Bucket:
+        """Return the bucket of names that the policy knows, None standing for every other; the caller remembers it."""
+        if len(self._requests) + len(self.kept) >= _REQUESTS or self._entries > _ENTRIES:
+            self._requests.clear()
+            self.kept.clear()
+            self._buckets.clear()
+            self._entries = 0
+        return self._make(self._met(list(values), roles))
 
     def _met(self, values: list[Any], roles: frozenset[str]) -> frozenset[Any]:
         """Return the keys of every group that the request meets, under each of the subject's names."""

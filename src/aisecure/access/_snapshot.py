@@ -14,9 +14,10 @@ from aisecure.access._matcher import asked_by_function, compile_matcher, parse
 from aisecure.access._model import Definition, default_definition, read_model
 from aisecure.access._names import is_plain, is_plain_path
 from aisecure.access._policy import Policy, checked_policy, read_policy
+from aisecure.access._quick import Answers, Decide, quick
 from aisecure.access._roles import RoleGraph
 from aisecure.access._sources import PolicyRows, PolicyText
-from aisecure.decisions import ALLOW, Decision
+from aisecure.decisions import Decision
 from aisecure.errors import Misconfigured
 from aisecure.principal import Principal
 
@@ -28,17 +29,6 @@ EVERY_TENANT: Final = "*"
 #: What models call the parts of a call.
 _SUBJECT, _TENANT = ("sub", "subject", "user"), ("dom", "domain", "tenant")
 _RESOURCE, _ACTION = ("obj", "object", "resource"), ("act", "action")
-
-_NO_RULE = Decision.deny("access.denied", "No rule of the policy allows this action on this resource.")
-_EMPTY = Decision.deny("access.denied", "The policy has no rules, so nothing is allowed.")
-_NAME = Decision.deny(
-    "access.name",
-    "A name in the request is spelled in a way that others may read differently: write it plainly, without control "
-    "characters, '//', '/./', '/../' and percent-encoding, in at most 8,192 characters.",
-)
-_COLLISION = Decision.deny(
-    "access.name", "The principal's id is also the name of a role in the policy: rename one of them."
-)
 
 
 class Snapshot:
@@ -68,8 +58,8 @@ class Snapshot:
     """
 
     __slots__ = (
-        "_allows_rest", "_checks", "_index", "_loose", "_otherwise", "_parts", "_places", "_request", "_role_names",
-        "_size", "_source", "_subjects", "compiled", "definition", "graphs", "judge", "policy", "reason", "rules",
+        "_allows_rest", "_answers", "_checks", "_index", "_loose", "_parts", "_places", "_request", "_role_names",
+        "_size", "_source", "_subjects", "compiled", "decide", "definition", "graphs", "judge", "policy", "reason", "rules",
         "version",
     )  # fmt: skip
 
@@ -90,7 +80,7 @@ class Snapshot:
         self._request = definition.request
         self._size = len(definition.request)
         self._allows_rest = definition.effect.allows_the_rest and self.rules > 0
-        self._otherwise = ALLOW if self._allows_rest else _NO_RULE if self.rules else _EMPTY
+        self._answers = Answers.of(self.version, rules=self.rules, allows_rest=self._allows_rest)
         self._parts = _parts(definition)
         self._places = _places(definition, self._parts)
         self._role_names: frozenset[str] = frozenset()
@@ -104,6 +94,10 @@ class Snapshot:
             name: RoleGraph(links, shared=shared_tenant) for name, links in policy.links.items()
         }
         self._compile(source)
+        #: Answers for a principal, under its id and each of its roles.
+        self.decide: Decide = self._decide
+        if self._index is not None and self._parts is not None and self.rules:
+            self.decide = quick(self._index, self._answers, self._parts, self._role_names) or self._decide
 
     @classmethod
     def of(cls, read: PolicyText | PolicyRows) -> Snapshot:
@@ -200,16 +194,17 @@ class Snapshot:
                 return False
         return True
 
-    def decide(self, principal: Principal, action: str, resource: str) -> Decision:
-        """Answer for a principal, under its id and each of its roles."""
+    def _decide(self, principal: Principal, action: str, resource: str) -> Decision:
+        """Answer where more than look-ups is asked."""
         if self._parts is None:
             self.parts()
+        answers = self._answers
         name: str | None = principal.id
         if name in self._role_names:
-            return _COLLISION
+            return answers.collision
         if self._subjects is not None and name not in self._subjects:
             if not is_plain(principal.id):
-                return _NAME
+                return answers.name
             name = None  # one of the many that the policy does not know
         if self._places is None:
             values: tuple[Any, ...] = (name, principal.tenant, resource, action)
@@ -217,20 +212,18 @@ class Snapshot:
             mine = (name, principal.tenant, resource, action)
             values = tuple([mine[place] for place in self._places])
         if self._checks and not self._is_checked(values):
-            return _NAME
+            return answers.name
         line = self.judge(values, principal.roles)
         if line > 0:
             for position in self._loose:
                 if values[position] is not None and not is_plain(values[position]):
-                    return _NAME
-            return ALLOW
+                    return answers.name
+            return answers.allow
         if not line:
-            return self._otherwise
+            return answers.otherwise
         if line == UNPLAIN:
-            return _NAME
-        return Decision.deny(
-            "access.rule", f"The rule on line {-line} of the policy denies this action on this resource."
-        )
+            return answers.name
+        return answers.rule(-line)
 
     def granted(self, principal: Principal, action: str) -> Granted:
         """Return an outline of the resources on which a principal may do an action.

@@ -132,6 +132,8 @@ def explain(version: Snapshot, principal: Principal, action: str, resource: str)
             version.definition,
             parse(version.definition),
             {name: graph.reaches for name, graph in version.graphs.items()},
+            version.policy,
+            "the policy",
         )
     except NotCompiled:
         return Explanation(

@@ -236,7 +236,7 @@ def test_each_self_test_passes(capability):
 
 
 def test_a_broken_capability_fails_its_self_test(monkeypatch):
-    monkeypatch.setattr("aisecure.access._snapshot.is_plain", lambda name: True)
-    monkeypatch.setattr("aisecure.access._index.is_plain_path", lambda name: True)
+    monkeypatch.setattr("aisecure.access._quick.is_plain", lambda name: True)
+    monkeypatch.setattr("aisecure.access._quick.is_plain_path", lambda name: True)
     with pytest.raises(AssertionError):
         self_tests()["access.names"]()

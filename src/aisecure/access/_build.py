@@ -20,15 +20,15 @@ def authorizer(settings: Settings, ports: Ports) -> Authorizer:
     """
     source = _source(settings, ports)
     if source is None:
-        if settings.watch is not None:
-            raise _wrong("watch", "tells of changes of a policy; name the policy or the database")
+        if settings.redis_url is not None:
+            raise _wrong("redis_url", "tells of changes of a policy; name the policy or the database")
         return Authorizer(events=ports.events, clock=ports.clock)
     notices = None
-    if settings.watch is not None:
+    if settings.redis_url is not None:
         from aisecure.notices_redis import RedisNotices
 
         # Asked at most every reload_seconds anyway.
-        notices = RedisNotices(settings.watch, poll_seconds=0.0)
+        notices = RedisNotices(settings.redis_url, poll_seconds=0.0)
     return Authorizer(
         source,
         reload_seconds=settings.reload_seconds,

@@ -19,7 +19,7 @@ class Settings(BaseModel):
         shared_tenant: With a model of your own: role links of this tenant hold in every tenant.
         database: Instead of ``policy``: the URL of a database that holds it, for SQLAlchemy.
         table: The table there, in the layout of Casbin's own adapters; made when absent.
-        watch: URL of a Redis server that tells of changes by other processes, where the policy itself may be slow to.
+        redis_url: URL of a Redis server that tells of changes by other processes, where the policy itself may be slow to.
         reload_seconds: At most this often a decision looks whether the policy changed.
     """
 
@@ -30,5 +30,5 @@ class Settings(BaseModel):
     shared_tenant: str | None = None
     database: SecretStr | None = None
     table: str = Field(default="casbin_rule", min_length=1, max_length=63)
-    watch: SecretStr | None = None
+    redis_url: SecretStr | None = None
     reload_seconds: float = Field(default=2.0, ge=0, allow_inf_nan=False)

@@ -99,6 +99,11 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "policy.unseen": _row("The source of the policy does not answer; the last version decides.", _HIGH, "reason"),
     "policy.untold": _row("A change of the policy was stored, but others could not be told; they see it at their next look.", _MEDIUM, "reason"),
     "policy.refused": _row("A new policy was unusable; the last good one stays.", _HIGH, "reason"),
+    "access.elevated": _row("Somebody was given roles for a while.", _HIGH, "elevation", "subject", "roles", "seconds"),
+    "access.elevation_ended": _row("Roles for a while were ended before their time.", _MEDIUM, "elevation"),
+    "access.elevations_unseen": _row("It cannot be known who is elevated; calls go on with ordinary roles.", _HIGH),
+    "access.break_glass": _row("Somebody took a role in an emergency.", Severity.CRITICAL, "elevation", "subject", "roles", "seconds"),
+    "access.break_glass_used": _row("A call was made with a role taken in an emergency.", _HIGH, "elevation"),
     "documents.filtered": _row("Documents were found for somebody, and those left out whom they are not for.", _INFO, "kept", "dropped", "policy_version"),
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),

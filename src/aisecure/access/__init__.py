@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from aisecure.access.authorizer import Authorizer as Authorizer
     from aisecure.access.documents import DocumentAccess as DocumentAccess
     from aisecure.access.documents import filter_documents as filter_documents
+    from aisecure.access.elevation import Elevation as Elevation
+    from aisecure.access.elevation import Elevations as Elevations
+    from aisecure.access.elevation_guard import ElevationGuard as ElevationGuard
     from aisecure.access.explanation import Explanation as Explanation
     from aisecure.access.explanation import Missing as Missing
     from aisecure.access.explanation import RuleShown as RuleShown
@@ -35,6 +38,9 @@ _HOME = {
     "AccessGuard": "guards",
     "Authorizer": "authorizer",
     "DocumentAccess": "documents",
+    "Elevation": "elevation",
+    "ElevationGuard": "elevation_guard",
+    "Elevations": "elevation",
     "Explanation": "explanation",
     "Holder": "holders",
     "Missing": "explanation",
@@ -55,6 +61,9 @@ __all__ = [
     "AccessGuard",
     "Authorizer",
     "DocumentAccess",
+    "Elevation",
+    "ElevationGuard",
+    "Elevations",
     "Explanation",
     "Holder",
     "Missing",
@@ -81,7 +90,7 @@ def __getattr__(name: str) -> Any:
 
 
 def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
-    """Return the guard that the settings ask for.
+    """Return the guards that the settings ask for.
 
     Raises:
         Misconfigured: A file, a table or a URL cannot be used, or a model has no policy; names it and the remedy.
@@ -90,7 +99,16 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
     from aisecure.access._build import authorizer
     from aisecure.access.guards import AccessGuard
 
-    return (AccessGuard(authorizer(settings, ports)),)
+    may = authorizer(settings, ports)
+    if not settings.elevation:
+        return (AccessGuard(may),)
+    from aisecure.access.elevation import Elevations
+    from aisecure.access.elevation_guard import ElevationGuard
+
+    elevations = Elevations(
+        ports.storage(), authorizer=may, clock=ports.clock, notices=ports.notices, events=ports.events
+    )
+    return (ElevationGuard(elevations, events=ports.events, clock=ports.clock), AccessGuard(may))
 
 
 def self_tests() -> dict[str, Callable[[], None]]:

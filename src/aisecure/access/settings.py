@@ -21,6 +21,7 @@ class Settings(BaseModel):
         table: The table there, in the layout of Casbin's own adapters; made when absent.
         redis_url: URL of a Redis server that tells of changes by other processes, where the policy itself may be slow to.
         reload_seconds: At most this often a decision looks whether the policy changed.
+        elevation: Whether roles can be given for a while (`aisecure elevate`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,3 +33,4 @@ class Settings(BaseModel):
     table: str = Field(default="casbin_rule", min_length=1, max_length=63)
     redis_url: SecretStr | None = None
     reload_seconds: float = Field(default=2.0, ge=0, allow_inf_nan=False)
+    elevation: bool = False

@@ -21,6 +21,7 @@ _COMMANDS = {
     "completion": "completion",
     "demo": "demo",
     "doctor": "doctor",
+    "elevate": "elevate",
     "files": "files",
     "init": "init",
     "keys": "keys",

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from typing import Any, Final
 
 from aisecure.access._buckets import Bucket, Entry, Test, merged
@@ -80,9 +80,11 @@ class Groups:
 
         A list a group would cost several times the memory and time, since most groups hold one rule.
         """
-        heads = dict(zip(self._rules.picked(self._fields), range(len(self._rules)), strict=True))
-        if len(heads) == len(self._rules):
-            return heads, array("l")
+        first = list(islice(self._rules.picked(self._fields), 1000))
+        if len(set(first)) == len(first):
+            heads = dict(zip(self._rules.picked(self._fields), range(len(self._rules)), strict=True))
+            if len(heads) == len(self._rules):
+                return heads, array("l")
         heads = {}
         before = array("l", bytes(array("l").itemsize * len(self._rules)))
         for place, key in enumerate(self._rules.picked(self._fields)):

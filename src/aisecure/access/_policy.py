@@ -6,6 +6,7 @@ text with anything unusual in it is judged line by line, so that its error can n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -20,12 +21,13 @@ __all__ = ["Policy", "Row", "Rows", "checked_policy", "fields_of", "read_policy"
 #: Values of one line after its kind.
 Row = tuple[str, ...]
 
-#: A text without these needs no more than splitting: no comment, no quote, no bracket, no field without text.
-_UNUSUAL = ("#", '"', "(", "[", ")", "]", "\t", "\r", ",,", ",\n")
-#: After ", " was made ",": blanks at the ends of fields and lines.
+#: A text without these needs no more than splitting: no quote, no bracket, no control character but line feeds ...
+_UNUSUAL = bytes({*range(32), 127} - {10}) + b'"([)]'
+#: ... no field without text, and, after ", " was made ",", no blank at the ends of fields and lines.
+_NO_TEXT = (",,", ",\n")
 _BLANKS = (" ,", ", ", " \n", "\n ")
+_COMMENT = re.compile("^#.*", re.MULTILINE)
 _EFFECTS = frozenset({"allow", "deny"})
-_CONTROLS = bytes({*range(32), 127} - {10})
 
 
 class Rows(Sequence[Row]):
@@ -141,22 +143,33 @@ def checked_policy(
 
 def _read_whole(text: str, definition: Definition) -> Policy | None:
     """Return what `_read_lines` would, or None when the text is not plainly written or has a mistake."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if text.startswith("#") or "\n#" in text:
+        text = _COMMENT.sub("", text)
     body = text.rstrip("\n ").replace(", ", ",")
-    if any(mark in body for mark in _UNUSUAL) or body.endswith(",") or not _is_clean(body):
+    if any(mark in body for mark in _NO_TEXT) or body.endswith(",") or not _is_plain(body):
         return None
     if " " in body and any(mark in body for mark in _BLANKS):
         return None
     lines = body.split("\n")
-    numbers: Sequence[int] = [number for number, line in enumerate(lines, 1) if line.startswith("p,")]
-    if numbers and numbers[-1] - numbers[0] < len(numbers):
-        numbers = range(numbers[0], numbers[-1] + 1)
     widths = {"p": len(definition.rule), **definition.roles}
     rows: dict[str, Rows] = {}
+    numbers: Sequence[int] = ()
     for kind, width in widths.items():
-        mine = [line for line in lines if line.startswith(f"{kind},")]
+        places = _places(body, lines, f"{kind},")
+        mine = (
+            lines[places.start : places.stop] if isinstance(places, range) else [lines[at] for at in places]
+        )
         if set(map(str.count, mine, repeat(","))) - {width}:
             return None
         rows[kind] = Rows.of_lines(mine, width)
+        if kind == "p":
+            numbers = (
+                range(places.start + 1, places.stop + 1)
+                if isinstance(places, range)
+                else [place + 1 for place in places]
+            )
     if sum(map(len, rows.values())) + lines.count("") != len(lines):
         return None
     if "eft" in definition.rule and not set(rows["p"].column(definition.rule.index("eft"))) <= _EFFECTS:
@@ -164,12 +177,27 @@ def _read_whole(text: str, definition: Definition) -> Policy | None:
     return Policy(rows.pop("p"), numbers, rows)
 
 
-def _is_clean(text: str) -> bool:
-    """Whether a text holds no control character but line feeds."""
-    if text.isascii():
-        data = text.encode()
-        return len(data.translate(None, _CONTROLS)) == len(data)
-    return not has_control(text.replace("\n", " "))
+def _places(body: str, lines: list[str], beginning: str) -> range | list[int]:
+    """Return which lines begin so: a range when they stand together, as they do in most files, found without a loop."""
+    further = body.count("\n" + beginning)
+    first = 0
+    if not body.startswith(beginning):
+        if not further:
+            return range(0)
+        further -= 1
+        first = body.count("\n", 0, body.index("\n" + beginning)) + 1
+    last = first if not further else body.count("\n", 0, body.rindex("\n" + beginning)) + 1
+    if last - first == further:
+        return range(first, last + 1)
+    return [place for place, line in enumerate(lines) if line.startswith(beginning)]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text holds no quote, no bracket, and no control character but line feeds."""
+    if not text.isascii() and has_control(text.replace("\n", " ")):
+        return False
+    data = text.encode("utf-8", "surrogatepass")
+    return len(data.translate(None, _UNUSUAL)) == len(data)
 
 
 def _read_lines(text: str, definition: Definition, source: str) -> Policy:

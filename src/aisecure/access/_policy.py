@@ -27,6 +27,8 @@ _UNUSUAL = bytes({*range(32), 127} - {10}) + b'"([)]'
 _NO_TEXT = (",,", ",\n")
 _BLANKS = (" ,", ", ", " \n", "\n ")
 _COMMENT = re.compile("^#.*", re.MULTILINE)
+#: How many lines are split at a time.
+_LINES = 4096
 _EFFECTS = frozenset({"allow", "deny"})
 
 
@@ -46,8 +48,17 @@ class Rows(Sequence[Row]):
     @classmethod
     def of_lines(cls, lines: Sequence[str], width: int) -> Rows:
         """Return the rows of lines that all have a kind and then so many fields, with commas between."""
-        flat = ",".join(lines).split(",")
-        return cls([_shared(flat[place :: width + 1]) for place in range(1, width + 1)])
+        columns: list[list[str]] = [[] for _ in range(width)]
+        same: list[dict[str, str] | None] = []
+        # Some thousand lines at a time: the pieces stay where the processor has them at hand, and their memory is
+        # used again.
+        for start in range(0, len(lines), _LINES):
+            flat = ",".join(lines[start : start + _LINES]).split(",")
+            pieces = [flat[place :: width + 1] for place in range(1, width + 1)]
+            same = same or [{} if _are_alike(values) else None for values in pieces]
+            for column, values, known in zip(columns, pieces, same, strict=True):
+                column.extend(values if known is None else map(known.setdefault, values, values))
+        return cls(columns)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row], width: int) -> Rows:
@@ -87,12 +98,9 @@ class Rows(Sequence[Row]):
         return zip(*self._columns, strict=True)
 
 
-def _shared(values: list[str]) -> list[str]:
-    """Return the values with each text kept once, where they look as if many were alike."""
-    if len(set(values[:1000])) * 2 > min(len(values), 1000):
-        return values
-    same: dict[str, str] = {}
-    return list(map(same.setdefault, values, values))
+def _are_alike(values: list[str]) -> bool:
+    """Whether many of the values look to be the same, so that it is worth while to keep each text once."""
+    return len(set(values[:1000])) * 2 <= min(len(values), 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 #: Databases that compare texts letter by letter, as ids need it; others may take Ana for ana.
 _DIALECTS = ("postgresql", "sqlite")
+#: How often tables are tried to be made beside other processes that make them.
+_TRIES = 8
 
 
 def metadata(schema: str | None) -> MetaData:
@@ -87,12 +89,14 @@ class Database:
         def found(connection: Connection) -> int | None:
             return connection.scalar(select(schema.c.version).where(schema.c.concern == concern))
 
-        if self.run(absent):
+        for left in reversed(range(_TRIES)):
+            if not self.run(absent):
+                break
             try:
                 self.run(data.create_all)
             except Unavailable:
-                # Another process may have made them in this moment, and then all is well.
-                if self.run(absent):
+                # Another process may be making them in this moment, one after the other.
+                if not left and self.run(absent):
                     raise
         done = self.run(found)
         if done is None:

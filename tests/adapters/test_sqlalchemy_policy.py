@@ -221,6 +221,38 @@ def test_a_row_that_is_no_rule_is_refused_and_the_last_good_policy_kept(engine, 
         Authorizer(SqlPolicy(engine))
 
 
+@pytest.mark.parametrize("value", [b"editor", 5, 1.5, "a\0b", "a\nb"])
+def test_values_that_are_no_names_are_refused(value, clock):
+    """SQLite keeps values of any type in any column."""
+    engine = create_engine("sqlite://")
+    authorizer = Authorizer(SqlPolicy(engine), reload_seconds=0, clock=clock)
+    authorizer.change(add=[("p", *READ), ("g", "ann", "editor", "acme")])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE casbin_rule")
+        connection.exec_driver_sql(
+            "CREATE TABLE casbin_rule (id INTEGER PRIMARY KEY, ptype, v0, v1, v2, v3, v4, v5)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO casbin_rule (ptype, v0, v1, v2, v3, v4) VALUES ('p', ?, '*', 'x:*', 'read', 'allow')",
+            (value,),
+        )
+    assert may(authorizer)
+    assert "casbin_rule" in authorizer.refused
+    engine.dispose()
+
+
+def test_a_table_of_another_layout_is_unavailable_and_the_last_policy_decides(clock):
+    engine = create_engine("sqlite://")
+    authorizer = Authorizer(SqlPolicy(engine), reload_seconds=0, clock=clock)
+    authorizer.change(add=[("p", *READ), ("g", "ann", "editor", "acme")])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE casbin_rule RENAME COLUMN v3 TO w3")
+        connection.exec_driver_sql("DELETE FROM casbin_rule")
+    assert may(authorizer)
+    assert authorizer.is_unseen
+    engine.dispose()
+
+
 def test_a_change_that_the_table_cannot_hold_changes_nothing(engine):
     authorizer = Authorizer(SqlPolicy(engine))
     with pytest.raises(Misconfigured, match="255"):

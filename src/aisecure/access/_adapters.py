@@ -97,7 +97,7 @@ class AdapterSource:
         sections = model.model = _Sections(model.model)
         _run(lambda: self._adapter.load_policy(model), "load the policy")
         rows = {
-            kind: tuple(tuple(map(str, rule)) for rule in assertion.policy)
+            kind: tuple(map(_row, assertion.policy))
             for kinds in sections.values()
             for kind, assertion in kinds.items()
             if assertion.policy
@@ -110,6 +110,12 @@ class AdapterSource:
         if store is None:
             raise _only_reads()
         _run(lambda: store(kind[0], kind, list(row)), "store the change")
+
+
+def _row(rule: object) -> tuple[str, ...]:
+    if not isinstance(rule, list | tuple):
+        raise Misconfigured("the adapter's policy: a rule is no list of fields", code="config.policy")
+    return tuple(map(str, rule))
 
 
 class _Sections(dict[str, Any]):

@@ -70,13 +70,14 @@ class Following:
         #: A change was stored that others could not be told of.
         self._untold = False
         self._noticed: int | None = None
-        unseen = self._first_notice()
+        unheard = self._hear()
+        self._hinted = False
         self._read, self._stamp = source.read()
         self._snapshot = Snapshot.of(self._read)
         self._look_at = self._next_look()
         self._announce("policy.loaded")
-        if unseen is not None:
-            self._cannot_see(unseen)
+        if unheard is not None:
+            self._cannot_see(unheard)
 
     # -- what it holds
 
@@ -170,13 +171,15 @@ class Following:
     def _next_look(self) -> float | None:
         return None if self._reload_seconds is None else self._now() + self._reload_seconds
 
-    def _first_notice(self) -> Unavailable | None:
-        """Remember the version of the notices; without answer, the first one that comes counts as a change."""
+    def _hear(self) -> Unavailable | None:
+        """Ask the notices; return the error of those that do not answer, whose first answer counts as a change."""
         if self._notices is not None:
             try:
-                self._noticed = self._notices.version(self._topic)
+                before, self._noticed = self._noticed, self._notices.version(self._topic)
             except Unavailable as err:
                 return err
+            if before != self._noticed:
+                self._hinted = True
         return None
 
     def _look(self) -> None:
@@ -186,8 +189,12 @@ class Following:
         try:
             # First: what is told from here on is looked at again.
             self._look_at = self._next_look()
-            if self._is_noticed() or self._is_stale():
+            unheard = self._hear()
+            if self._is_stale():
                 self._replace()
+            if unheard is not None:
+                self._cannot_see(unheard)
+                return
             self._unseen_since = None
             if self._untold:
                 self._publish()
@@ -198,19 +205,14 @@ class Following:
         finally:
             self._lock.release()
 
-    def _is_noticed(self) -> bool:
-        if self._notices is None:
-            return False
-        before, self._noticed = self._noticed, self._notices.version(self._topic)
-        return before != self._noticed
-
     def _is_stale(self) -> bool:
+        changed = bool(self._source.stamp() != self._stamp)
+        # Before the policy is read, and not when that could not even be asked.
         hinted, self._hinted = self._hinted, False
-        return hinted or bool(self._source.stamp() != self._stamp)
+        return changed or hinted
 
     def _cannot_see(self, err: Unavailable) -> None:
         """Go on with the version there is; said once, and by the health of the guard for as long as it lasts."""
-        self._stamp = object()  # so that it is read again when it can be, whatever was missed
         self._look_again()
         if self._unseen_since is None:
             self._unseen_since = self._now()
@@ -231,6 +233,9 @@ class Following:
         except Misconfigured as err:
             self._refused = err.detail
             self._record("policy.refused", err)
+            raise
+        except Unavailable:
+            self._stamp = object()  # so that it is read again when it can be
             raise
         self._take(read, new)
         self._announce("policy.loaded")

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Index,
     Integer,
     String,
     Table,
@@ -90,6 +91,8 @@ class SqlPolicy:
             # Null is allowed everywhere, as in the tables of Casbin's adapters; `read` refuses what is no rule.
             Column("ptype", String(_CHARS)),
             *[Column(f"v{number}", String(_CHARS)) for number in range(_WIDTH)],
+            # Rules to be removed are looked for; of the fields no more fit into a key of PostgreSQL.
+            Index(None, "ptype", "v0"),
         )
         self._values = [self._rows.c[f"v{number}"] for number in range(_WIDTH)]
         self._counting = Counting(data, self._rows)
@@ -139,7 +142,7 @@ class SqlPolicy:
 
         Raises:
             Unavailable: The database does not answer.
-            Misconfigured: A row has no kind, or a gap between its values.
+            Misconfigured: A row has no kind, a gap between its values, or a value that is no text.
         """
         return self._database.run(self._read_all)
 
@@ -171,9 +174,10 @@ class SqlPolicy:
         for number, kind, *values in connection.execute(statement):
             while values and not values[-1]:
                 values.pop()
-            if not kind or not all(values):
+            if not kind or not all(values) or not all(type(value) is str for value in (kind, *values)):
                 raise Misconfigured(
-                    f"the table {self._rows.name}: row {number} has no kind, or an empty value before another",
+                    f"the table {self._rows.name}: row {number} has no kind, an empty value before another, or a value "
+                    "that is no text",
                     code="config.policy",
                 )
             found.setdefault(kind, []).append(tuple(values))

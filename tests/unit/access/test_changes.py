@@ -308,6 +308,17 @@ class TestNotices:
         assert may(authorizer, "write")
         assert not authorizer.is_unseen
 
+    def test_that_do_not_answer_hide_no_change_that_the_source_shows(self, tmp_path):
+        path, notices, clock = tmp_path / "policy.csv", Flaky(), FrozenClock()
+        path.write_text(POLICY)
+        authorizer = Authorizer.from_files(None, path, reload_seconds=1, notices=notices, clock=clock)
+        notices.down = True
+        path.write_text(POLICY.replace("read", "write"))
+        clock.advance(1)
+        assert not may(authorizer)
+        assert may(authorizer, "write")
+        assert authorizer.is_unseen
+
     def test_that_do_not_answer_hinder_no_change_and_are_told_later(self):
         notices, clock = Flaky(), FrozenClock()
         with capture_events() as events:
@@ -466,6 +477,23 @@ class TestAdapters:
         with pytest.raises(Misconfigured, match="number 1"):
             Authorizer.from_adapter(MODEL, Odd())
 
+    @pytest.mark.parametrize("rule", [None, 5, "abc", {"a": 1}, [["a"], ["b"]], [None, None, None, None]])
+    def test_whose_rules_are_of_odd_types_are_refused_or_deny(self, rule):
+        class Odd:
+            def load_policy(self, model):
+                model["p"]["p"].policy.append(rule)
+
+        with pytest.raises(Misconfigured):
+            Authorizer.from_adapter(MODEL, Odd())
+
+    def test_that_tamper_with_the_model_change_only_the_copy(self):
+        class Tampering:
+            def load_policy(self, model):
+                model["p"]["p"].policy.append(["editor", "ledger", "read"])
+                model["m"]["m"].value = "true"
+
+        assert not Authorizer.from_adapter(MODEL, Tampering()).enforce("ann", "ledger", "read")
+
     @pytest.mark.parametrize("adapter", [None, "policy.csv", object()])
     def test_are_objects_that_load(self, adapter):
         with pytest.raises(TypeError):
@@ -535,6 +563,20 @@ class TestWatchers:
         assert not authorizer.enforce("ann", "ledger", "write")
         adapter.down = False
         clock.advance(1)
+        assert authorizer.enforce("ann", "ledger", "write")
+
+    def test_that_tell_when_a_change_here_cannot_read_the_source_are_not_forgotten(self):
+        adapter, watcher, clock = Keeping(RULES), Watcher(), FrozenClock()
+        authorizer = Authorizer.from_adapter(MODEL, adapter, reload_seconds=None, clock=clock)
+        authorizer.watch(watcher)
+        line, adapter.line = (
+            adapter.line + "p, editor, ledger, write\n",
+            "",
+        )  # Casbin's adapter raises for no lines
+        watcher.callback()
+        with pytest.raises(Unavailable):
+            authorizer.add_policy("editor", "ledger", "print")
+        adapter.line = line
         assert authorizer.enforce("ann", "ledger", "write")
 
     def test_that_fail_do_not_undo_a_stored_change(self):

@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent / "src" / "aisecure"
 
 RECORDS = frozenset(
     "errors decisions principal call content events guard ports reply storage notices notices_redis approvals testing"
-    " _flow _protect _stream _sql_database".split()
+    " _flow _protect _stream _sql_database _sql_notices".split()
 )
 CONCERNS = frozenset(
     "encryption authn access quotas sanitize detect audit models monitor vendors fairness".split()
@@ -167,8 +167,6 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "_sql_attribute": {"sqlalchemy"},
         "_sql_ciphers": {"sqlalchemy"},
         "_sql_errors": {"sqlalchemy"},
-        "_sql_keys": {"sqlalchemy"},
-        "_sql_notices": {"sqlalchemy"},
         "_sql_tokens": {"sqlalchemy"},
         "_sql_types": {"sqlalchemy"},
         "_sql_values": {"sqlalchemy"},

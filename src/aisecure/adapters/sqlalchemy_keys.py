@@ -20,7 +20,7 @@ except ImportError as err:
         "API keys in SQL need the package sqlalchemy; run: pip install 'aisecure[sql]'", code="config.extra"
     ) from err
 
-from aisecure.adapters._sql_keys import SqlKeyStore
-from aisecure.adapters._sql_notices import SqlNotices
+from aisecure._sql_notices import SqlNotices
+from aisecure.authn._store_sql import SqlKeyStore
 
 __all__ = ["SqlKeyStore", "SqlNotices"]

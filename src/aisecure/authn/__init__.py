@@ -15,12 +15,12 @@ from aisecure.authn.text import KEY_PATTERN, is_well_formed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisecure.authn._build import build as build
     from aisecure.authn._store_memory import MemoryKeyStore as MemoryKeyStore
     from aisecure.authn.binding import TokenBinding as TokenBinding
     from aisecure.authn.binding import certificate_thumbprint as certificate_thumbprint
     from aisecure.authn.dpop import DpopProofs as DpopProofs
     from aisecure.authn.guard import AuthenticationGuard as AuthenticationGuard
-    from aisecure.authn.guard import build as build
     from aisecure.authn.jwt.principals import ClaimMapping as ClaimMapping
     from aisecure.authn.jwt.revocations import Revocations as Revocations
     from aisecure.authn.jwt.revocations import TokenRevocations as TokenRevocations
@@ -60,7 +60,7 @@ _HOME = {
     "Throttle": "throttle",
     "TokenBinding": "binding",
     "TokenRevocations": "jwt.revocations",
-    "build": "guard",
+    "build": "_build",
     "certificate_thumbprint": "binding",
     "require_acr": "step_up",
     "require_amr": "step_up",

@@ -1,27 +1,20 @@
-"""The guard that turns a credential into a principal, and its making from the settings."""
+"""The guard that turns a credential into a principal."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from aisecure.authn.keys import ApiKeys
 from aisecure.authn.method import Method, refused
-from aisecure.authn.pepper import PEPPER_BYTES
 from aisecure.decisions import Decision
-from aisecure.errors import AuthenticationError, Misconfigured
+from aisecure.errors import AuthenticationError
 from aisecure.guard import Changed, Guard, Verdict
 from aisecure.principal import Principal
-from aisecure.storage import read_private, update_private
 
 if TYPE_CHECKING:
-    from aisecure.authn.settings import Settings
     from aisecure.authn.throttle import Throttle
     from aisecure.call import Call, Credential
-    from aisecure.ports import Ports
 
-__all__ = ["AuthenticationGuard", "build"]
+__all__ = ["AuthenticationGuard"]
 
 _MISSING = Decision.deny("authn.missing", AuthenticationError.default_detail, "No credential was sent.")
 _FOREIGN = refused("The credential is of a kind that is not accepted here.")
@@ -114,7 +107,8 @@ class AuthenticationGuard(Guard):
         return None if self.shadow else refusal
 
     def _failed(self, call: Call, credential: Credential, refusal: Decision) -> Decision:
-        if self.throttle is None:
+        # To be told a nonce is a step of the way, and no failure.
+        if self.throttle is None or refusal.code == "authn.nonce":
             return refusal
         claimed = (method.claimed_id(credential) for method in self._with_ids if method.takes(credential))
         return self.throttle.failed(refusal, source=call.source, key_id=next(claimed, ""))
@@ -142,39 +136,3 @@ class _ReadsIds(Protocol):
     def takes(self, credential: Credential) -> bool: ...
 
     def claimed_id(self, credential: Credential) -> str: ...
-
-
-def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
-    """Return the guard that the settings ask for; the pepper is created when absent.
-
-    Raises:
-        Misconfigured: The pepper cannot be read or created, or is not the one of the stored keys.
-        Unavailable: The disk is full or failed, or the database locked.
-    """
-    path = settings.pepper_file
-    pepper = _open_pepper(ports.data_dir / "keys" / "authn.pepper" if path is None else ports.base_dir / path)
-    keys = ApiKeys(
-        ports.storage(),
-        pepper=pepper,
-        prefix=settings.prefix,
-        environment=settings.environment,
-        clock=ports.clock,
-        notices=ports.notices,
-        events=ports.events,
-    )
-    return (AuthenticationGuard(keys),)
-
-
-def _open_pepper(path: Path) -> list[bytes]:
-    """Return the peppers of a file, the newest first; one is made when the file is absent."""
-    try:
-        pepper = read_private(path)  # also where the folder cannot be written, as a mounted secret
-    except Misconfigured as err:
-        if err.code != "config.missing":
-            raise
-        pepper = update_private(path, lambda before: os.urandom(PEPPER_BYTES) if before is None else before)
-    if not pepper or len(pepper) % PEPPER_BYTES:
-        raise Misconfigured(
-            f"{path}: holds {len(pepper)} bytes, not {PEPPER_BYTES}; restore it from a backup"
-        )
-    return [pepper[start : start + PEPPER_BYTES] for start in range(0, len(pepper), PEPPER_BYTES)]

@@ -23,9 +23,8 @@ from sqlalchemy import (
 )  # fmt: skip
 
 from aisecure._sql_database import Database, metadata
-from aisecure.adapters._sql_notices import SqlNotices
-from aisecure.authn import StoredKey
-from aisecure.authn.store import NO_SUCH_KEY
+from aisecure._sql_notices import SqlNotices
+from aisecure.authn.store import NO_SUCH_KEY, StoredKey
 
 __all__ = ["SqlKeyStore"]
 

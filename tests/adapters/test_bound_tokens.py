@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -41,7 +42,7 @@ from aisecure.testing import CapturedEvents
 ANA, EVE = Holder(), Holder()
 CERTIFICATE = ClientAuthority().issue(subject="ana").der
 PLAIN, BY_KEY, BY_CERTIFICATE = "token-plain-1f3e", "token-by-key-88aa", "token-by-certificate-d0d0"
-CLAIMS = {
+CLAIMS: dict[str, dict[str, Any]] = {
     PLAIN: {"sub": "pia"},
     BY_KEY: {"sub": "ana", "cnf": {"jkt": ANA.thumbprint}},
     BY_CERTIFICATE: {"sub": "ana", "cnf": {"x5t#S256": certificate_thumbprint(CERTIFICATE)}},

@@ -531,6 +531,7 @@ class TestStorage:
         made = ApiKeys(MemoryKeyStore(), pepper=PEPPER)
         issued = made.create("u-17", roles=["member"])
         row = made._store.find(issued.key_id)
+        assert row is not None
         storage.execute("INSERT INTO authn_api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row[:11])
         storage.close()
         again = Storage(tmp_path / "aisecure.db")

@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["DEFAULT_MODEL", "DEFAULT_POLICY"]
 
 #: Roles with a tree, tenants, and rules that deny; what no rule allows is denied, and a deny wins.
-#: ``*`` stands for every tenant and every action; a resource may end in ``*``.
+#: ``*`` stands for everybody, every tenant and every action; a resource may end in ``*``.
 DEFAULT_MODEL: Final = """\
 [request_definition]
 r = sub, dom, obj, act
@@ -22,8 +22,8 @@ g = _, _, _
 e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 
 [matchers]
-m = g(r.sub, p.sub, r.dom) && (r.dom == p.dom || p.dom == "*") && keyMatch(r.obj, p.obj) && \\
-    (r.act == p.act || p.act == "*")
+m = (g(r.sub, p.sub, r.dom) || p.sub == "*") && (r.dom == p.dom || p.dom == "*") && \\
+    keyMatch(r.obj, p.obj) && (r.act == p.act || p.act == "*")
 """
 
 #: Administrators may do everything, members may talk to models.

@@ -30,9 +30,9 @@ __all__ = ["UNPLAIN", "Index"]
 #: In the place of a line: a rule might allow, but a name is not spelled plainly.
 UNPLAIN: Final = -(1 << 62)
 
-#: Most requests whose bucket is remembered, and most entries that remembered buckets hold of their own; beyond,
-#: they are forgotten and made again.
-_REQUESTS: Final = 1 << 16
+#: Most requests whose bucket is remembered (some 25 MiB), and most entries that remembered buckets hold of their
+#: own; beyond, they are forgotten and made again.
+_REQUESTS: Final = 1 << 17
 _ENTRIES: Final = 1 << 18
 
 #: (request, further names of the subject) -> line of the rule that decides.

@@ -136,8 +136,8 @@ def default_definition() -> Definition:
         others=frozenset(),
         effect=Effect.ALLOW_AND_DENY,
         matcher=(
-            'g(r_sub, p_sub, r_dom) && (r_dom == p_dom || p_dom == "*") && keyMatch(r_obj, p_obj) && '
-            '(r_act == p_act || p_act == "*")'
+            '(g(r_sub, p_sub, r_dom) || p_sub == "*") && (r_dom == p_dom || p_dom == "*") && '
+            'keyMatch(r_obj, p_obj) && (r_act == p_act || p_act == "*")'
         ),
         text=DEFAULT_MODEL,
     )

@@ -34,9 +34,9 @@ class Authorizer(Following):
     names ``sub``, ``dom``, ``obj`` and ``act``; a model without ``dom`` gives a name the same rights in every tenant.
 
     In the built-in model a rule is ``p, role, tenant, resource, action, allow|deny`` and a link is
-    ``g, user or role, role, tenant``. ``*`` is every tenant (in links too), every action, and the end of a resource.
-    Rules speak of roles alone, and a principal whose *id* is spelled like a role is denied, since users often
-    choose their own names.
+    ``g, user or role, role, tenant``. ``*`` is everybody (in rules), every tenant (in links too), every action, and
+    the end of a resource. Rules speak of roles alone, and a principal whose *id* is spelled like a role is denied,
+    since users often choose their own names.
 
     Answers are those of pycasbin 2.8, but for what is unsafe there:
 

@@ -209,8 +209,9 @@ class _Asked:
             for values in self._requests:
                 for term in self._terms(rule):
                     missing = self._missing(term, rule, values, least)
-                    if missing and (found is None or len(missing) < len(found)):
+                    if found is None or len(missing) < len(found):
                         found = missing
+            # One that lacks nothing matches, and another outweighs it.
             if found:
                 yield RuleShown(line, rule, allows=True, missing=tuple(found))
 
@@ -227,15 +228,16 @@ class _Asked:
 
     def _missing(self, term: Term, rule: Row, values: Sequence[Any], most: int) -> list[Missing]:
         """Return what a rule lacks of a term; stops when it is more than is wanted."""
+        other = {position: rule[field] for position, field in term.equal if values[position] != rule[field]}
         missing = [
-            Missing(self._name(position), rule[field], str(values[position]))
-            for position, field in term.equal
-            if values[position] != rule[field]
+            Missing(self._name(position), needed, str(values[position])) for position, needed in other.items()
         ]
+        # Roles count in the tenant that the rule needs: who has one in their own may lack it there.
+        there = [other.get(position, value) for position, value in enumerate(values)] if other else values
         missing += [
             self._lacking(link, rule, values)
             for link in term.links
-            if rule[link.field] not in self._reached(link, values)
+            if rule[link.field] not in self._reach(link.graph, values[link.asked], self._tenant(link, there))
         ]
         if len(missing) > most:
             return missing
@@ -257,9 +259,6 @@ class _Asked:
             if not holds:
                 missing.append(Missing("the request and the rule", "", ""))
         return missing
-
-    def _reached(self, link: Link, values: Sequence[Any]) -> set[str]:
-        return self._reach(link.graph, values[link.asked], self._tenant(link, values))
 
     def _tenant(self, link: Link, values: Sequence[Any]) -> str:
         return values[link.tenant] if isinstance(link.tenant, int) else link.tenant or ""

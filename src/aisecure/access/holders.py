@@ -16,7 +16,8 @@ class Holder:
     """A name that may do something.
 
     Attributes:
-        name: Of a user or a role, as the policy writes it.
+        name: Of a user or a role, as the policy writes it; ``*`` where a rule of the built-in model speaks of
+            everybody.
         is_role: Whether rules speak of it or others have it as their role; whoever has it may, too.
         line: Of the rule that allows; 0 where everything is allowed that no rule denies.
     """

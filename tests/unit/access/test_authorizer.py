@@ -45,6 +45,23 @@ def may():
 
 
 class TestBuiltInPolicy:
+    def test_a_star_is_everybody_in_rules_that_allow_and_in_rules_that_deny(self):
+        may = Authorizer.from_text(
+            policy="p, admin, *, *, *, allow\np, *, *, public:*, read, allow\np, *, acme, *, delete, deny"
+        )
+        for principal in (
+            Principal("ann"),
+            Principal("bob", roles={"guest"}, tenant="acme"),
+            Principal.anonymous(),
+        ):
+            assert may.decide(principal, "read", "public:1").allowed
+            assert not may.decide(principal, "read", "private:1").allowed
+        root = Principal("root", roles={"admin"}, tenant="acme")
+        assert may.decide(root, "write", "private:1").allowed
+        assert may.decide(root, "delete", "private:1").code == "access.rule"
+        assert may.decide(Principal("*"), "read", "public:1").code == "access.name"
+        assert [holder.name for holder in may.who_can("read", "public:1", tenant="acme")] == ["*", "admin"]
+
     @pytest.mark.parametrize(
         ("roles", "action", "resource", "allowed"),
         [

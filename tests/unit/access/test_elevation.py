@@ -144,7 +144,7 @@ class TestGranted:
             elevations.grant(CHIEF, "chief-1", ["auditor"], seconds=600, reason=WHY)
         assert caught.value.code == "access.four_eyes"
         alone = Elevations(storage, authorizer=may, four_eyes=False, notices=LocalNotices())
-        assert alone.grant(CHIEF, "chief-1", ["auditor"], seconds=600, reason=WHY)
+        assert alone.grant(CHIEF, "chief-1", ["auditor"], seconds=600, reason=WHY).principal == "chief-1"
 
     @pytest.mark.parametrize(
         ("changed", "error"),

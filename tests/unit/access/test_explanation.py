@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisecure.access import Authorizer
@@ -132,6 +132,15 @@ def test_an_explanation_agrees_with_the_decision_and_its_rule_matches(seed):
         assert told.deciding.through[0] in {principal.id, *principal.roles}
 
 
+def test_a_rule_that_another_outweighs_is_not_called_near():
+    may = Authorizer.from_text(
+        policy="p, reader, *, report:*, read, allow\np, *, *, report:secret-*, read, deny"
+    )
+    told = may.explain(Principal("eve", roles={"reader"}), "read", "report:secret-1")
+    assert (told.deciding.line, [rule.line for rule in told.matching], told.nearest) == (2, [1], ())
+
+
+@example(764)  # a role that counts in one tenant only
 @given(st.integers(0, 100_000))
 def test_who_has_what_the_nearest_rule_needs_is_allowed(seed):
     rnd = random.Random(seed)

@@ -72,11 +72,11 @@ def test_a_pattern_that_may_take_exponential_time_is_refused(pattern, words):
         ("[policy_definition]", "[policy]", r"\[policy_definition\] has no"),
         ("[policy_effect]", "[effect]", r"\[policy_effect\] has no"),
         ("e = some(where (p.eft == allow)) && ", "e = none && ", "no such effect"),
-        ("m = g(", "m = g((", "is not an expression"),
+        ("m = (g(", "m = (g((", "is not an expression"),
         ("r.obj, p.obj", "r.obj, p.object", "neither a field nor a function"),
         ("keyMatch(", "keyMatch9(", "neither a field nor a function"),
         (" && (r.dom", "&&(r.dom", None),
-        ("g(r.sub, p.sub, r.dom) &&", "g(r.sub, p.sub, r.dom); r.sub == p.sub &&", "is not an expression"),
+        ("g(r.sub, p.sub, r.dom) ||", "g(r.sub, p.sub, r.dom); r.sub == p.sub ||", "is not an expression"),
         ("g = _, _, _", "g = _", "two or three underscores"),
         ("g = _, _, _", "g = _, _, _, _", "two or three underscores"),
         ("g = _, _, _", "g = _, _, (_, _)", "conditional roles"),
@@ -110,7 +110,7 @@ def test_a_deep_matcher_is_refused():
     deep = "(" * 3000 + "r.sub == p.sub" + ")" * 3000
     with pytest.raises(Misconfigured, match="is not an expression"):
         Authorizer.from_text(
-            model=DEFAULT_MODEL.replace("m = g(", f"m = {deep} && g("), policy=DEFAULT_POLICY
+            model=DEFAULT_MODEL.replace("m = (g(", f"m = {deep} && (g("), policy=DEFAULT_POLICY
         )
 
 

@@ -22,7 +22,12 @@ PROMPT_NAMES = ("prompt", "messages", "input", "question", "query", "text")
 
 
 def protect(
-    plan: Callable[[], Plan] | Plan, resource: str | None, *, action: str, prompt: str | None
+    plan: Callable[[], Plan] | Plan,
+    resource: str | None,
+    *,
+    action: str,
+    prompt: str | None,
+    any_input: bool = False,
 ) -> Callable[[F], F]:
     """Return the decorator behind `Shield.protect` and every guard used alone.
 
@@ -31,13 +36,14 @@ def protect(
         resource: What is protected; ``{name}`` is replaced by the argument of that name. None names the function.
         action: What is done with it.
         prompt: Name of the parameter that is the input.
+        any_input: Take the first one when none is named: nobody is going to look at it.
     """
 
     def current() -> Plan:
         return plan if isinstance(plan, Plan) else plan()
 
     def decorate(function: F) -> F:
-        binding = _Binding.of(function, resource, prompt)
+        binding = _Binding.of(function, resource, prompt, any_input=any_input)
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passage:
             # Here, when the function is called, and not when a generator is first read: the caller may be gone by then.
@@ -181,7 +187,9 @@ class _Binding(NamedTuple):
     prompt: _Parameter | _Everything | None
 
     @classmethod
-    def of(cls, function: Callable[..., Any], resource: str | None, prompt: str | None) -> _Binding:
+    def of(
+        cls, function: Callable[..., Any], resource: str | None, prompt: str | None, *, any_input: bool
+    ) -> _Binding:
         if isinstance(function, staticmethod | classmethod):
             raise TypeError(f"write @{type(function).__name__} above protect, not below it")
         if not callable(function):
@@ -205,7 +213,9 @@ class _Binding(NamedTuple):
                     f"{name}: resource {template!r} names no parameter {field!r}", code="config.resource"
                 )
             pieces.append((text, None if field is None else parameters[field]))
-        chosen = _choose(name, parameters, prompt) or (_Everything() if is_open else None)
+        chosen = _choose(name, parameters, prompt, any_input=any_input) or (
+            _Everything() if is_open else None
+        )
         literal = template if all(parameter is None for _, parameter in pieces) else ""
         return cls(literal, tuple(pieces), chosen)
 
@@ -230,13 +240,15 @@ class _Binding(NamedTuple):
         return prompt.put(args, kwargs, value)
 
 
-def _choose(name: str, parameters: dict[str, _Parameter], prompt: str | None) -> _Parameter | None:
+def _choose(
+    name: str, parameters: dict[str, _Parameter], prompt: str | None, *, any_input: bool
+) -> _Parameter | None:
     if prompt is not None:
         if prompt not in parameters:
             raise Misconfigured(f"{name}: prompt={prompt!r} names no parameter", code="config.prompt")
         return parameters[prompt]
     own = [parameter for parameter in parameters.values() if parameter.name not in ("self", "cls")]
-    if len(own) <= 1:
+    if any_input or len(own) <= 1:
         return own[0] if own else None
     for candidate in PROMPT_NAMES:
         if candidate in parameters:

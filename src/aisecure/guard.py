@@ -84,6 +84,9 @@ class Guard:
     """
 
     name: str = "guard"
+    #: Whether the guard looks at the call's input. Alone round a function, one that does not leaves open which
+    #: parameter that is.
+    reads_input: bool = True
 
     def __init__(
         self,
@@ -156,4 +159,4 @@ class Guard:
         from aisecure._protect import protect
 
         plan = Plan.compile((self,), sinks=() if events is None else (events,), clock=clock)
-        return protect(plan, resource, action=action, prompt=prompt)
+        return protect(plan, resource, action=action, prompt=prompt, any_input=not self.reads_input)

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -20,7 +19,8 @@ from tests.unit.authn.senders import ClientAuthority, Holder, b64
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as ws_connect
 
-from aisecure import Decision, Guard, Principal, Shield
+from aisecure import Principal, Shield
+from aisecure.access import require_scope
 from aisecure.adapters.asgi import AISecureMiddleware
 from aisecure.adapters.fastapi import CurrentPrincipal, secure
 from aisecure.adapters.flask import AISecure, current_principal
@@ -35,7 +35,7 @@ from aisecure.authn import (
     refused,
     require_recent_auth,
 )
-from aisecure.call import Call, current_context
+from aisecure.call import current_context
 from aisecure.errors import AccessDenied
 from aisecure.testing import CapturedEvents
 
@@ -73,26 +73,18 @@ class Tokens:
         return self.binding(claims, credential) or Principal(claims["sub"], method="jwt", claims=claims)
 
 
-class Scopes(Guard):
-    """What nobody here has."""
-
-    name = "scopes"
-
-    def before(self, call: Call):
-        if call.resource == "tool:scoped":
-            return replace(
-                Decision.deny("access.scope", "The token lacks a scope."), challenge={"scope": "chat"}
-            )
-        return None
-
-
 class World:
     def __init__(self, nonces=None):
         self.events = CapturedEvents()
         self.nonces = nonces
         binding = TokenBinding(dpop=DpopProofs(algorithms=["ES256"], nonces=nonces))
         fresh = require_recent_auth(300, on="tool:refund")
-        self.shield = Shield(AuthenticationGuard(Tokens(binding)), fresh, Scopes(), sinks=[self.events])
+        self.shield = Shield(
+            AuthenticationGuard(Tokens(binding)),
+            fresh,
+            require_scope("chat", on="tool:scoped"),
+            sinks=[self.events],
+        )
 
         @self.shield.protect("{resource}", prompt="text")
         def run(resource, text):

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from aisecure.access.guards import AccessGuard as AccessGuard
     from aisecure.access.guards import require_permission as require_permission
     from aisecure.access.holders import Holder as Holder
+    from aisecure.access.scopes import RequireScope as RequireScope
+    from aisecure.access.scopes import Scopes as Scopes
+    from aisecure.access.scopes import require_scope as require_scope
     from aisecure.access.settings import Settings as Settings
     from aisecure.guard import Guard
     from aisecure.ports import Ports
@@ -49,10 +52,13 @@ _HOME = {
     "PolicySource": "_sources",
     "PolicyStore": "_sources",
     "PolicyText": "_sources",
+    "RequireScope": "scopes",
     "RuleShown": "explanation",
+    "Scopes": "scopes",
     "Settings": "settings",
     "filter_documents": "documents",
     "require_permission": "guards",
+    "require_scope": "scopes",
 }
 
 __all__ = [
@@ -72,11 +78,14 @@ __all__ = [
     "PolicySource",
     "PolicyStore",
     "PolicyText",
+    "RequireScope",
     "RuleShown",
+    "Scopes",
     "Settings",
     "build",
     "filter_documents",
     "require_permission",
+    "require_scope",
     "self_tests",
 ]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aisecure.access._sources import Files, PolicySource
 from aisecure.access.authorizer import Authorizer
 from aisecure.access.settings import Settings
 from aisecure.errors import Misconfigured
 from aisecure.ports import Ports
+
+if TYPE_CHECKING:
+    from aisecure.access.scopes import Scopes
 
 __all__ = ["authorizer"]
 
@@ -18,11 +23,11 @@ def authorizer(settings: Settings, ports: Ports) -> Authorizer:
         Misconfigured: A file, a table or a URL cannot be used, or the settings contradict each other.
         Unavailable: The database does not answer.
     """
-    source = _source(settings, ports)
+    source, scopes = _source(settings, ports), _scopes(settings)
     if source is None:
         if settings.redis_url is not None:
             raise _wrong("redis_url", "tells of changes of a policy; name the policy or the database")
-        return Authorizer(events=ports.events, clock=ports.clock)
+        return Authorizer(scopes=scopes, events=ports.events, clock=ports.clock)
     notices = None
     if settings.redis_url is not None:
         from aisecure.notices_redis import RedisNotices
@@ -33,6 +38,7 @@ def authorizer(settings: Settings, ports: Ports) -> Authorizer:
         source,
         reload_seconds=settings.reload_seconds,
         notices=notices,
+        scopes=scopes,
         events=ports.events,
         clock=ports.clock,
     )
@@ -59,6 +65,19 @@ def _source(settings: Settings, ports: Ports) -> PolicySource | None:
             raise _wrong("policy", f"name the policy that belongs to the model {settings.model}")
         return None
     return Files(model, policy, shared_tenant=settings.shared_tenant)
+
+
+def _scopes(settings: Settings) -> Scopes | None:
+    if settings.scopes is None:
+        if settings.unscoped == "deny":
+            raise _wrong("unscoped", "say in [access.scopes] what each scope permits")
+        return None
+    from aisecure.access.scopes import Scopes
+
+    try:
+        return Scopes(settings.scopes, unscoped=settings.unscoped)
+    except ValueError as err:
+        raise _wrong("scopes", str(err)) from err
 
 
 def _wrong(setting: str, remedy: str) -> Misconfigured:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aisecure.access._defaults import DEFAULT_POLICY
 from aisecure.access._following import TOPIC, Following
+from aisecure.access._snapshot import Snapshot
 from aisecure.access._sources import Files, Fixed, PolicySource, PolicyText
 from aisecure.decisions import Decision
 from aisecure.notices import Notices
@@ -17,6 +19,7 @@ from aisecure.principal import Principal
 if TYPE_CHECKING:
     from aisecure.access.explanation import Explanation
     from aisecure.access.holders import Holder
+    from aisecure.access.scopes import Scopes
 
 __all__ = ["Authorizer"]
 
@@ -65,9 +68,10 @@ class Authorizer(Following):
     several threads                         may raise or answer wrongly  safe
     ======================================  ===========================  ===========================================
 
-    The index knows matchers of ``&&`` and ``||`` over ``==``, role conditions, ``keyMatch``, ``keyMatch2``,
-    ``keyMatch3`` and ``regexMatch`` of a request's field and a rule's field, and constants. Other matchers, and the
-    two priority effects, are evaluated by pycasbin itself, one decision at a time: see `compiled`.
+    The index knows matchers of ``&&``, ``||``, ``!`` and ``in`` over comparisons, role conditions, Casbin's functions of
+    patterns (``keyMatch`` to ``keyMatch5``, ``regexMatch``, ``globMatch``, ``ipMatch``) of a request's field and a rule's
+    field, attributes of the request, conditions that stand in rules (``eval``), and all five policy effects. What it does not
+    know is evaluated by pycasbin itself, one decision at a time: see `compiled`.
 
     Attributes are read-only; a new version replaces the whole policy at once, so that every answer belongs to one.
 
@@ -85,9 +89,17 @@ class Authorizer(Following):
         reload_seconds: float | None = None,
         notices: Notices | None = None,
         topic: str = TOPIC,
+        scopes: Scopes | None = None,
         events: EventSink = discard,
         clock: Clock | None = None,
     ) -> None:
+        if scopes is not None:
+            from aisecure.access.scopes import Scopes
+
+            if not isinstance(scopes, Scopes):
+                raise TypeError(f"scopes: give Scopes or None, not {type(scopes).__name__}")
+        #: What the scopes of credentials permit, or None where they narrow nothing.
+        self.scopes = scopes
         super().__init__(
             Fixed(_BUILT_IN) if source is None else source,
             reload_seconds=reload_seconds,
@@ -104,6 +116,7 @@ class Authorizer(Following):
         model: str | None = None,
         policy: str,
         shared_tenant: str | None = None,
+        scopes: Scopes | None = None,
         events: EventSink = discard,
         clock: Clock | None = None,
     ) -> Authorizer:
@@ -114,6 +127,7 @@ class Authorizer(Following):
             policy: Lines of comma-separated values: rules ``p, ...`` and links ``g, ...``.
             shared_tenant: Links of this tenant hold in every tenant, as with pycasbin's
                 ``add_named_domain_matching_func``. The built-in model has ``*``.
+            scopes: What the scopes of credentials permit, of what the policy allows.
             events: Where ``policy.loaded`` goes.
             clock: Time.
 
@@ -131,7 +145,7 @@ class Authorizer(Following):
         if not isinstance(model, str | None):
             raise TypeError("from_text: model is a string or None")
         texts = PolicyText(model, policy, shared_tenant=shared_tenant)
-        return cls(Fixed(texts), events=events, clock=clock)
+        return cls(Fixed(texts), scopes=scopes, events=events, clock=clock)
 
     @classmethod
     def from_files(
@@ -142,6 +156,7 @@ class Authorizer(Following):
         shared_tenant: str | None = None,
         reload_seconds: float | None = 2.0,
         notices: Notices | None = None,
+        scopes: Scopes | None = None,
         events: EventSink = discard,
         clock: Clock | None = None,
     ) -> Authorizer:
@@ -157,6 +172,7 @@ class Authorizer(Following):
             shared_tenant: As for `from_text`.
             reload_seconds: At most this often a decision looks whether the files changed; None never does.
             notices: Tells of changes by other machines, where the file's own times cannot.
+            scopes: As for `from_text`.
             events: Where ``policy.loaded``, ``policy.changed`` and ``policy.refused`` go.
             clock: Time.
 
@@ -164,7 +180,9 @@ class Authorizer(Following):
             Misconfigured: Names file, line and remedy.
         """
         files = Files(None if model is None else Path(model), Path(policy), shared_tenant=shared_tenant)
-        return cls(files, reload_seconds=reload_seconds, notices=notices, events=events, clock=clock)
+        return cls(
+            files, reload_seconds=reload_seconds, notices=notices, scopes=scopes, events=events, clock=clock
+        )
 
     @classmethod
     def from_adapter(
@@ -176,6 +194,7 @@ class Authorizer(Following):
         reload_seconds: float | None = 2.0,
         notices: Notices | None = None,
         topic: str = TOPIC,
+        scopes: Scopes | None = None,
         events: EventSink = discard,
         clock: Clock | None = None,
     ) -> Authorizer:
@@ -191,6 +210,7 @@ class Authorizer(Following):
             reload_seconds: At most this often a decision asks the notices.
             notices: Tell of changes by other processes.
             topic: What they are told under, where one server tells of several policies.
+            scopes: As for `from_text`.
             events: As for `from_files`.
             clock: Time.
 
@@ -202,7 +222,13 @@ class Authorizer(Following):
 
         source = AdapterSource(model, adapter, shared_tenant=shared_tenant)
         return cls(
-            source, reload_seconds=reload_seconds, notices=notices, topic=topic, events=events, clock=clock
+            source,
+            reload_seconds=reload_seconds,
+            notices=notices,
+            topic=topic,
+            scopes=scopes,
+            events=events,
+            clock=clock,
         )
 
     def __repr__(self) -> str:
@@ -213,8 +239,8 @@ class Authorizer(Following):
     def decide(self, principal: Principal, action: str, resource: str) -> Decision:
         """Return whether the principal may do the action on the resource.
 
-        A refusal has the code ``access.rule`` (a rule denies), ``access.denied`` (no rule allows) or ``access.name``
-        (a name is not spelled plainly). Reasons hold no name of the request and none of the policy.
+        A refusal has the code ``access.rule`` (a rule denies), ``access.denied`` (no rule allows), ``access.name``
+        (a name is not spelled plainly) or ``access.scope`` (only the credential's scopes stand against it). Reasons hold no name of the request and none of the policy.
 
         Raises:
             Misconfigured: The model asks about something else than ``sub``, ``dom``, ``obj`` and ``act``.
@@ -226,7 +252,16 @@ class Authorizer(Following):
             _check_types(principal, action, resource)
         if self._look_at is not None and self._now() >= self._look_at:
             self._look()
-        return self._snapshot.decide(principal, action, resource)
+        if self.scopes is None:
+            return self._snapshot.decide(principal, action, resource)
+        return self.decide_by(self._snapshot, principal, action, resource)
+
+    def decide_by(self, version: Snapshot, principal: Principal, action: str, resource: str) -> Decision:
+        """Return what `decide` would while a version of the policy held: for several answers that belong together."""
+        decision = version.decide(principal, action, resource)
+        if self.scopes is None or not decision.allowed:
+            return decision
+        return self.scopes.decide(principal, action, resource, version.version) or decision
 
     def require(self, principal: Principal, action: str, resource: str) -> None:
         """Return if the principal may do the action on the resource.
@@ -270,7 +305,16 @@ class Authorizer(Following):
         from aisecure.access.explanation import explain
 
         self.decide(principal, action, resource)  # refuses what is no question
-        return explain(self.snapshot, principal, action, resource)
+        version = self.snapshot
+        told = explain(version, principal, action, resource)
+        decision = self.decide_by(version, principal, action, resource)
+        if self.scopes is None or decision.allowed is told.decision.allowed:
+            return told
+        would = ", ".join(self.scopes.that_permit(action, resource)) or "none"
+        matching = told.matching if told.deciding is None else (told.deciding, *told.matching)
+        return replace(
+            told, decision=decision, deciding=None, matching=matching, note=f"scopes that permit it: {would}"
+        )
 
     def who_can(self, action: str, resource: str, *, tenant: str = "default") -> tuple[Holder, ...]:
         r"""Return every name of the policy that may do the action on the resource, users and roles alike.

@@ -93,7 +93,7 @@ class DocumentAccess:
                 self.tenant is not None and self._fact(self.tenant, document) not in tenants
             ):
                 continue
-            if version.decide(principal, self.action, resource).allowed:
+            if self.authorizer.decide_by(version, principal, self.action, resource).allowed:
                 kept.append(document)
         self._record(principal, len(kept), seen, version.version)
         return kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ class AccessGuard(Guard):
     """
 
     name = "access"
+    reads_input = False
 
     def __init__(self, authorizer: Authorizer, **options: Any) -> None:
         super().__init__(**options)
@@ -85,18 +85,4 @@ def require_permission(
     ...     read(42)
     'document 42'
     """
-    guard = AccessGuard(authorizer)
-
-    def decorate(function: F) -> F:
-        return guard.decorate(resource, action=action, prompt=_any_parameter(function))(function)
-
-    return decorate
-
-
-def _any_parameter(function: Callable[..., Any]) -> str | None:
-    """Return a parameter to be the call's input; a permission reads none, but a call has one."""
-    for parameter in inspect.signature(function).parameters.values():
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if not variadic and parameter.name not in ("self", "cls"):
-            return parameter.name
-    return None
+    return AccessGuard(authorizer).decorate(resource, action=action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -21,6 +22,9 @@ class Settings(BaseModel):
         table: The table there, in the layout of Casbin's own adapters; made when absent.
         redis_url: URL of a Redis server that tells of changes by other processes, where the policy itself may be slow to.
         reload_seconds: At most this often a decision looks whether the policy changed.
+        scopes: By scope of a credential, what it permits of what the policy allows: ``chat = ["invoke model:*"]``.
+            Without this table scopes narrow nothing.
+        unscoped: Whether a credential without any scope is narrowed to nothing: ``deny``; or not at all: ``allow``.
         elevation: Whether roles can be given for a while (`aisecure elevate`).
     """
 
@@ -33,4 +37,6 @@ class Settings(BaseModel):
     table: str = Field(default="casbin_rule", min_length=1, max_length=63)
     redis_url: SecretStr | None = None
     reload_seconds: float = Field(default=2.0, ge=0, allow_inf_nan=False)
+    scopes: dict[str, list[str]] | None = None
+    unscoped: Literal["allow", "deny"] = "allow"
     elevation: bool = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from aisecure.call import Call
 from aisecure.decisions import Decision, Outcome
@@ -15,8 +14,6 @@ from aisecure.ports import Clock, SystemClock
 from aisecure.principal import Principal
 
 __all__ = ["StepUp", "require_acr", "require_amr", "require_method", "require_recent_auth"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds by which the clock of whoever logged somebody in may be ahead of ours.
 _AHEAD = 60.0
@@ -36,6 +33,7 @@ class StepUp(Guard):
     """
 
     name = "step_up"
+    reads_input = False
 
     def __init__(
         self,
@@ -62,10 +60,6 @@ class StepUp(Guard):
         if principal.is_anonymous:
             return _NOBODY
         return None if self._suffices(principal) else self._refusal
-
-    def __call__(self, function: F) -> F:
-        """Protect a function with this guard alone."""
-        return self.decorate(prompt=_any_parameter(function))(function)
 
 
 def require_recent_auth(max_age_seconds: float, *, clock: Clock | None = None, **options: Any) -> StepUp:
@@ -167,12 +161,3 @@ def _words(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values or not all(isinstance(value, str) and value and " " not in value for value in values):
         raise ValueError("give one or more words")
     return values
-
-
-def _any_parameter(function: Callable[..., Any]) -> str | None:
-    """Return a parameter to be the call's input; a login is judged without it, but a call has one."""
-    for parameter in inspect.signature(function).parameters.values():
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if not variadic and parameter.name not in ("self", "cls"):
-            return parameter.name
-    return None

@@ -65,7 +65,7 @@ class Fetch:
 
         Raises:
             Unreachable, NotFound: It cannot be had.
-        BadKeys: It is none.
+            BadKeys: It is none.
         """
         parts = check_url(url, allow_http_loopback=self._allow_http_loopback)
         try:
@@ -80,7 +80,7 @@ class Fetch:
         secure = parts.scheme == "https"
         host, port = cast("str", parts.hostname), parts.port or (443 if secure else 80)
         with contextlib.ExitStack() as stack:
-            plain = stack.enter_context(socket.create_connection((host, port), timeout=_left(deadline)))
+            plain = stack.enter_context(_connect(host, port, deadline))
             if secure:
                 plain.settimeout(_left(deadline))
                 connected: socket.socket = stack.enter_context(
@@ -128,6 +128,19 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """Return a connection; the addresses of a host share the time that is left, of which each would be given all."""
+    places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (*_, address) in enumerate(places):
+        try:
+            share = _left(deadline) / (len(places) - number)
+            return socket.create_connection((str(address[0]), port), timeout=share)
+        except OSError:
+            if number + 1 == len(places):
+                raise
+    raise OSError
 
 
 def _left(deadline: float) -> float:

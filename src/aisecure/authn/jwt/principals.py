@@ -46,9 +46,10 @@ class ClaimMapping:
             raise ValueError("tenant, tenant_claim: give one of them")
         if not (callable(self.tenant) or (isinstance(self.tenant, str) and self.tenant)):
             raise ValueError("tenant: give a name or a function")
-        for path in (self.id, self.tenant_claim, self.roles, *self.scopes):
-            if path is not None and not (path and all(isinstance(name, str) for name in _names(path))):
-                raise ValueError("id, tenant_claim, roles, scopes: give names of claims, or tuples of names")
+        given = [self.id, *(path for path in (self.tenant_claim, self.roles) if path is not None)]
+        # A bare text would be a tuple of letters.
+        if not isinstance(self.scopes, tuple) or not all(map(_is_path, (*given, *self.scopes))):
+            raise ValueError("id, tenant_claim, roles, scopes: give names of claims, or tuples of names")
 
     def principal(self, claims: Mapping[str, Any]) -> Principal:
         """Return the principal of verified claims.
@@ -83,9 +84,21 @@ class ClaimMapping:
         for path in self.scopes:
             value = _found(claims, path)
             if value is not None:
-                # RFC 8693 section 4.2: a text; some issuers write a list.
-                return _list(value.split(" ") if isinstance(value, str) and value else value or [], "scopes")
+                # RFC 8693 section 4.2: a text; some issuers write a list, and some an empty text.
+                return (
+                    []
+                    if value == ""
+                    else _list(value.split(" ") if isinstance(value, str) else value, "scopes")
+                )
         return []
+
+
+def _is_path(path: Any) -> bool:
+    return (
+        isinstance(path, str | tuple)
+        and bool(path)
+        and all(isinstance(name, str) and name for name in _names(path))
+    )
 
 
 def _names(path: Path) -> tuple[str, ...]:

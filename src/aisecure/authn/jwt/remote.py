@@ -102,7 +102,9 @@ class RemoteKeys:
         held, now = self._held, self._clock.monotonic()
         if held is not None and now < held.renew:
             return held.keys
-        if now >= self._pause_until:
+        usable = held is not None and now < held.usable_until
+        # One caller at a time waits for newer keys; the others go on with those there are, or wait if there are none.
+        if now >= self._pause_until and not (usable and self._is_looking()):
             must_wait = held is None or now >= held.fresh_until
             if must_wait and not wait:
                 return None
@@ -154,15 +156,23 @@ class RemoteKeys:
                 if now < self._unknown_until:
                     return None
                 self._unknown_until = now + self.UNKNOWN_PAUSE_SECONDS
-            flight = self._flight = _Flight()
-            threading.Thread(target=self._fly, args=(flight,), name="aisecure-jwks", daemon=True).start()
+            flight = _Flight()
+            try:
+                threading.Thread(target=self._fly, args=(flight,), name="aisecure-jwks", daemon=True).start()
+            except RuntimeError:
+                return None  # no thread to be had: as if the issuer did not answer
+            self._flight = flight
             return flight
 
+    def _is_looking(self) -> bool:
+        flight = self._flight
+        return flight is not None and flight.owner == os.getpid()
+
     def _fly(self, flight: _Flight) -> None:
-        # Taken back when all went well: whatever goes wrong, the issuer is not asked again at once.
-        self._pause_until = self._clock.monotonic() + self.FAILED_PAUSE_SECONDS
+        done = False
         try:
             self._renew(time.monotonic() + self._timeout)
+            done = True
         except Unreachable as err:
             self._record("jwks.stale", str(err))
         except BadKeys as err:
@@ -171,6 +181,8 @@ class RemoteKeys:
             pass  # The event was not stored; what cannot be looked up later is not taken.
         finally:
             with self._lock:
+                # Whatever went wrong, the issuer is not asked again at once.
+                self._pause_until = _NEVER if done else self._clock.monotonic() + self.FAILED_PAUSE_SECONDS
                 self._flight = None
             flight.done.set()
 
@@ -194,7 +206,6 @@ class RemoteKeys:
         now = self._clock.monotonic()
         # Renewed in the last fifth of the time, while the old keys serve: callers seldom wait.
         self._held = _Held(keys, now + kept * 0.8, now + kept, now + kept + self._max_stale)
-        self._pause_until = _NEVER
 
     def _record(self, event: str, reason: str) -> None:
         held = self._held

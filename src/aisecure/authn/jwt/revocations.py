@@ -138,7 +138,7 @@ class TokenRevocations:
         issuer = claims.get("iss", "")
         places = (_place("jti", issuer, claims.get("jti")), _place("sub", issuer, claims.get("sub")))
         before = self._storage.query(_FIND, places)[0][0]
-        return before is not None and claims.get("iat", float("-inf")) < before
+        return before is not None and claims.get("iat", float("-inf")) <= before
 
     def _revoke(self, kind: str, issuer: str, name: str, before: float, until: float) -> None:
         for value in (issuer, name):

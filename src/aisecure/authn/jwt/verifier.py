@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from aisecure.authn.binding import TokenBinding
 from aisecure.authn.jwt.algorithms import ALGORITHMS, check_algorithms
@@ -311,8 +310,8 @@ def _check_remote(issuer: str, jwks_uri: str | None, algorithms: Collection[str]
     if any(ALGORITHMS[name].key_type == "oct" for name in algorithms):
         # What is published is no secret; a public key would become one (RFC 8725 section 2.1).
         raise ValueError("algorithms: HS256, HS384 and HS512 need a secret of your own in jwks")
-    if jwks_uri is None and urlsplit(issuer).query:
-        raise ValueError("issuer: has a query, so it has no metadata; give jwks_uri")
+    if jwks_uri is None and ("?" in issuer or "#" in issuer):
+        raise ValueError("issuer: has a query or a fragment, so it has no metadata; give jwks_uri")
     try:
         check_url(addresses(issuer)[0] if jwks_uri is None else jwks_uri, allow_http_loopback=loopback)
     except BadKeys as err:

@@ -28,10 +28,12 @@ EXTRAS = {
     "docs": "import sphinx, myst_parser, furo",
     "fastapi": "import aisecure.adapters.fastapi",
     "flask": "import aisecure.adapters.flask",
-    "langchain": "import aisecure.adapters.langchain",
+    "langchain": "import aisecure.adapters.langchain, aisecure.adapters.langchain_retriever",
     "pkcs11": "import pkcs11; from aisecure.encryption.providers import Pkcs11",
-    "redis": "from aisecure.quotas import RedisStore; print(RedisStore('redis://127.0.0.1:1'))",
-    "sql": "import sqlalchemy; from aisecure.adapters.sqlalchemy import EncryptedType; print(EncryptedType)",
+    "redis": "from aisecure.quotas import RedisStore; print(RedisStore('redis://127.0.0.1:1'));"
+    " import aisecure.adapters.redis_watcher, aisecure.notices_redis",
+    "sql": "import sqlalchemy; from aisecure.adapters.sqlalchemy import EncryptedType; print(EncryptedType);"
+    " import aisecure.adapters.sqlalchemy_keys; from aisecure.adapters.sqlalchemy_policy import SqlPolicy; print(SqlPolicy)",
 }
 CORE_MEGABYTES = 45
 

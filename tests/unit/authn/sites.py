@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
+import warnings
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
@@ -161,3 +163,17 @@ def settle() -> None:
         for thread in threads:
             if thread.is_alive():  # else it is about to start
                 thread.join(30)
+
+
+def fork(run: Callable[[], bool]) -> Callable[[], bool]:
+    """Run a function in a forked process; return what waits for it and tells whether it was right."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads is the point
+        child = os.fork()
+    if not child:
+        code = 2
+        try:
+            code = 0 if run() else 1
+        finally:
+            os._exit(code)
+    return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
 from tests.unit.authn.issuing import AUDIENCE, jwk_of
-from tests.unit.authn.sites import KEYS, METADATA, Reply, Service, Site, settle
+from tests.unit.authn.sites import KEYS, METADATA, Reply, Service, Site, fork, settle
 
 from aisecure.authn import JwtVerifier
 from aisecure.call import Credential
@@ -554,14 +552,10 @@ def test_a_process_that_forks_while_keys_are_fetched_fetches_its_own(site):
         first = pool.submit(service.ask)
         assert site.arrived.acquire(timeout=30)
         token = service.token()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads is the point
-            child = os.fork()
-        if not child:
-            os._exit(0 if service.ask(token) == "" else 1)
+        was_right = fork(lambda: service.ask(token) == "")
         assert site.arrived.acquire(timeout=30)  # the child asks too
         release.set()
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert was_right()
         assert first.result() == ""
 
 

@@ -75,7 +75,8 @@ class TokenMemo:
         if not self._seconds:
             return
         claims = principal.claims
-        until, begins = clock.monotonic() + self._seconds, claims.get("nbf", 0.0) - leeway
+        until = clock.monotonic() + self._seconds
+        begins = max(claims.get(name, 0.0) for name in ("nbf", "iat", "auth_time")) - leeway
         entry = _Entry(principal, keys, revocations, until, begins, claims["exp"] + leeway)
         with self._lock:
             self._entries.pop(digest, None)

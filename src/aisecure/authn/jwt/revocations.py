@@ -100,8 +100,9 @@ class TokenRevocations:
 
         Raises:
             Unavailable: It could not be stored, or others not be told; do it again.
+            ValueError: An argument makes no sense.
         """
-        self._revoke("jti", issuer, jti, NO_END, until + 60.0)
+        self._revoke("jti", issuer, jti, NO_END, until, kept_seconds=60.0)
 
     def revoke_subject(
         self, subject: str, *, issuer: str, before: float | None = None, until: float | None = None
@@ -116,6 +117,7 @@ class TokenRevocations:
 
         Raises:
             Unavailable: It could not be stored, or others not be told; do it again.
+            ValueError: An argument makes no sense.
         """
         now = self._clock.time()
         self._revoke(
@@ -140,7 +142,9 @@ class TokenRevocations:
         before = self._storage.query(_FIND, places)[0][0]
         return before is not None and claims.get("iat", float("-inf")) <= before
 
-    def _revoke(self, kind: str, issuer: str, name: str, before: float, until: float) -> None:
+    def _revoke(
+        self, kind: str, issuer: str, name: str, before: float, until: float, *, kept_seconds: float = 0.0
+    ) -> None:
         for value in (issuer, name):
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{kind}, issuer: give texts that are not empty")
@@ -149,7 +153,9 @@ class TokenRevocations:
                 raise ValueError("before, until: give seconds since the epoch")
         with self._storage.transaction() as connection:
             connection.execute("DELETE FROM authn_revoked_tokens WHERE until <= ?", (self._clock.time(),))
-            connection.execute(_REVOKE, (_place(kind, issuer, name), before, min(until, NO_END)))
+            connection.execute(
+                _REVOKE, (_place(kind, issuer, name), before, min(until + kept_seconds, NO_END))
+            )
         self._notices.publish(TOPIC)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aisecure.access.guards import AccessGuard as AccessGuard
     from aisecure.access.guards import require_permission as require_permission
     from aisecure.access.holders import Holder as Holder
+    from aisecure.access.lint import PolicyFinding as PolicyFinding
     from aisecure.access.scopes import RequireScope as RequireScope
     from aisecure.access.scopes import Scopes as Scopes
     from aisecure.access.scopes import require_scope as require_scope
@@ -48,6 +49,7 @@ _HOME = {
     "Holder": "holders",
     "Missing": "explanation",
     "PolicyChange": "_changes",
+    "PolicyFinding": "lint",
     "PolicyRows": "_sources",
     "PolicySource": "_sources",
     "PolicyStore": "_sources",
@@ -74,6 +76,7 @@ __all__ = [
     "Holder",
     "Missing",
     "PolicyChange",
+    "PolicyFinding",
     "PolicyRows",
     "PolicySource",
     "PolicyStore",

@@ -19,6 +19,7 @@ from aisecure.principal import Principal
 if TYPE_CHECKING:
     from aisecure.access.explanation import Explanation
     from aisecure.access.holders import Holder
+    from aisecure.access.lint import PolicyFinding
     from aisecure.access.scopes import Scopes
 
 __all__ = ["Authorizer"]
@@ -328,6 +329,20 @@ class Authorizer(Following):
         from aisecure.access.holders import who_can
 
         return who_can(self.snapshot, action, resource, tenant)
+
+    def lint(self) -> tuple[PolicyFinding, ...]:
+        r"""Return what looks wrong in the policy: rules that never count, roles in circles, names that look alike.
+
+        For those who look after the policy: findings quote its rules. It takes time linear in the rules, a few seconds
+        for 100,000.
+
+        >>> may = Authorizer.from_text(policy="p, editor, *, doc:*, read, allow\np, editor, acme, doc:1, read, allow")
+        >>> print(*may.lint())
+        note [redundant] line 2: p, editor, acme, doc:1, read, allow: line 1 covers it; the rule can be removed
+        """
+        from aisecure.access.lint import lint
+
+        return lint(self.snapshot)
 
     def check_principals(self) -> None:
         """Return if the model can be asked about principals.

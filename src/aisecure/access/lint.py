@@ -58,7 +58,7 @@ class PolicyFinding:
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
-        text = f"{self.severity} [{self.code}] {place}{', '.join(self.rule)}"
+        text = f"{self.severity} [{self.code}] {place}{', '.join(map(_cut, self.rule))}"
         return f"{text}{': ' if self.rule else ''}{self.message}"
 
 
@@ -417,7 +417,11 @@ def _chain(names: Sequence[str]) -> str:
 
 
 def _quoted(name: str) -> str:
-    return f'"{name}"' if len(name) <= 80 else f'"{name[:79]}…"'
+    return f'"{_cut(name)}"'
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 80 else f"{name[:79]}…"
 
 
 def _code(char: str) -> str:

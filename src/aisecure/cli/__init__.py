@@ -26,6 +26,7 @@ _COMMANDS = {
     "init": "init",
     "keys": "keys",
     "models": "models",
+    "policy": "policy",
     "tls": "tls",
 }
 

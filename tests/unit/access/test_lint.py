@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisecure.access import Authorizer, PolicyFinding
@@ -447,6 +447,21 @@ def _answers(version):
 
 
 @given(_policies())
+# A literal that only itself allows; rules that cover each other; a role that has another in one tenant alone.
+@example(
+    (
+        "built-in",
+        {"p": [("r1", "*", "a//b", "r", "allow"), ("r1", "*", "a*", "r", "allow")], "g": []},
+    )
+)
+@example(("both", {"p": [("r1", "/x/:id", "r", "allow"), ("r1", "/x/:name", "r", "allow")], "g": []}))
+@example(("allow", {"p": [("r1", "a*b", "r", "allow"), ("r1", "a*c", "r", "allow")], "g": []}))
+@example(
+    (
+        "built-in",
+        {"p": [("r1", "*", "a", "r", "allow"), ("r0", "*", "a*", "r", "deny")], "g": [("r1", "r0", "t")]},
+    )
+)
 def test_every_rule_that_is_called_needless_can_be_removed_with_all_the_others(drawn):
     kind, rows = drawn
     version = _snapshot(kind, rows)

@@ -73,6 +73,13 @@ class TestTest:
         Path("policy.csv").write_text(POLICY)
         assert run("test", "expected.csv", "--fail-uncovered").exit_code == 0
 
+    def test_a_rule_is_not_covered_by_who_is_refused_for_the_name(self, run):
+        Path("policy.csv").write_text("p, member, *, model:*, invoke, allow")
+        Path("expected.csv").write_text(
+            "expect,principal,roles,action,resource\ndeny,member,member,invoke,model:1\ndeny,u,member,invoke,model:%41\n"
+        )
+        assert "not covered: line 1" in run("test", "expected.csv", "--coverage").stdout
+
     def test_as_json(self, run):
         Path("expected.csv").write_text(GOOD.replace("deny,ann", "allow,ann"))
         result = run("test", "expected.csv", "--json", "--coverage")

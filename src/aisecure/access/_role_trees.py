@@ -117,7 +117,7 @@ class RoleTree:
 
     def too_long(self) -> Iterator[Strand]:
         """Yield a name and a role above it that Casbin does not find, once for each such role."""
-        told: set[tuple[str, str]] = set()
+        told: set[str] = set()
         below: set[str] = set()
         deep = [name for name, depth in self._depth.items() if depth > _LINKS]
         for name in sorted(deep, key=self._depth.__getitem__):
@@ -128,9 +128,10 @@ class RoleTree:
                 chain = self._chain(name, tenant)
                 if chain is not None:
                     below.add(name)
-                    if (chain[-1], tenant) not in told:
-                        told.add((chain[-1], tenant))
+                    if chain[-1] not in told:
+                        told.add(chain[-1])
                         yield Strand(chain, tenant)
+                    break
 
     def _tenants_above(self, name: str) -> list[str]:
         """Return the tenants that have a link somewhere above a name."""

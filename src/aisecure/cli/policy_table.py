@@ -110,7 +110,7 @@ def _asked(version: Snapshot, rows: Sequence[Expected]) -> tuple[list[_Differenc
     with _bar(rows) as watched:
         for row in watched:
             decision = version.decide(row.principal, row.action, row.resource)
-            if decision.code != "access.name":
+            if decision.allowed or decision.code == "access.rule":
                 asked = version.request_of(row.principal, row.action, row.resource)
                 decided.add(abs(version.judge(asked, row.principal.roles)))
             if decision.allowed is not row.allowed:

@@ -203,6 +203,13 @@ class TestRoles:
         links = "\n".join(f"g, r{n}, r{n + 1}, t{n % 2}" for n in range(15))
         assert not _has("too-deep", "p, r15, *, x, r, allow\n" + links)
 
+    def test_a_chain_that_is_long_in_many_tenants_is_told_once(self):
+        links = "\n".join(f"g, r{n}, r{n + 1}, *" for n in range(10))
+        more = "\n".join(f"g, r10, top, t{n}" for n in range(50))
+        assert (
+            len([f for f in _found(f"p, top, *, x, r, allow\n{links}\n{more}") if f.code == "too-deep"]) == 1
+        )
+
     def test_a_short_cut_makes_a_chain_short(self):
         links = "\n".join(f"g, r{n}, r{n + 1}, acme" for n in range(10))
         assert not _has("too-deep", "p, r10, *, x, r, allow\ng, r0, r5, acme\n" + links)
@@ -391,6 +398,7 @@ _KINDS: Mapping[str, str | None] = {
         effect=FIRST,
     ),
     "numbers": _model(PLAIN, effect=FIRST, rule="sub, obj, act, eft, priority"),
+    "subjects": _model(PLAIN, effect="subjectPriority(p.eft) || deny"),
     "resources": _model(
         "r.sub == p.sub && g2(r.obj, p.obj) && r.act == p.act", effect=BOTH, roles="g = _, _\ng2 = _, _"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 import threading
@@ -252,6 +253,8 @@ def keys_of(**changes):
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+#: Another key than the one that is known, to tell whether it was taken.
+GOOD = json.dumps({"keys": [jwk_of("ES256", 2)]}).encode()
 ANSWERS = {
     "500": Reply(b"marker", 500),
     "404": Reply(b"marker", 404),
@@ -277,7 +280,14 @@ ANSWERS = {
     "secret": {"keys": [jwk_of("HS256", kid="ES256-0", alg="ES256")]},
     "private": keys_of(d="marker"),
     "off the curve": keys_of(x="AAAA"),
-    "10 MB": Reply(b'{"marker": "' + b"x" * 10_000_000 + b'"}'),
+    # These hold good keys, so that only what is said here speaks against them.
+    "10 MB": Reply(GOOD[:-1] + b', "marker": "' + b"x" * 10_000_000 + b'"}'),
+    "cut off after the keys": Reply(GOOD, headers=(("Content-Length", str(len(GOOD) + 9)),)),
+    "said to be gzip": Reply(GOOD, headers=(("Content-Encoding", "gzip"),)),
+    "not found": Reply(GOOD, 404),
+    "error with keys": Reply(GOOD, 500),
+    "partial": Reply(GOOD, 206),
+    "and more": Reply(GOOD + b"{}"),
     "10 MB announced": Reply(b"{}", headers=(("Content-Length", "10000000"),)),
     "gzip": Reply(b"\x1f\x8b\x08\0", headers=(("Content-Encoding", "gzip"),)),
     "br": Reply(b"{}", headers=(("Content-Encoding", "identity, br"),)),
@@ -315,6 +325,7 @@ def test_no_answer_but_a_good_one_replaces_keys(site, answer):
     assert fresh.ask() == UNAVAILABLE
     served.clock.advance(HOUR + 1)
     assert served.ask() == ""
+    assert len(served.events.of_type("jwks.loaded")) == 1
     for service in (fresh, served):
         event = service.events[-1]
         assert event.type in ("jwks.stale", "jwks.refused")

@@ -27,8 +27,9 @@ class Entry(NamedTuple):
     mark: int
 
 
-# Beginning of the pattern, the pattern, what else has to hold, and the mark.
-Choice = tuple[str, Pattern, tuple[Test, ...], int]
+# What cuts a beginning of the right length off a name, the beginning of the pattern, the pattern, what else has to hold,
+# and the mark. To cut and compare takes fewer steps than to ask a text how it starts.
+Choice = tuple[slice, str, Pattern, tuple[Test, ...], int]
 
 
 class Bucket(NamedTuple):
@@ -71,7 +72,8 @@ def merged(
             if not before or weight(mark) < weight(before):
                 exact[pattern.exact] = mark
         else:
-            begun.setdefault(pattern.prefix, []).append((pattern.prefix, pattern, others, mark))
+            cut = slice(len(pattern.prefix))
+            begun.setdefault(pattern.prefix, []).append((cut, pattern.prefix, pattern, others, mark))
     prefixes = sorted(begun)
     choices: list[tuple[Choice, ...]] = []
     open_: list[str] = []  # the beginnings of the current one, shortest first
@@ -80,5 +82,5 @@ def merged(
             open_.pop()
         open_.append(prefix)
         rules = [choice for beginning in open_ for choice in begun[beginning]]
-        choices.append(tuple(sorted(rules, key=lambda choice: weight(choice[3]))))
+        choices.append(tuple(sorted(rules, key=lambda choice: weight(choice[4]))))
     return Bucket(exact, prefixes, choices, final, choices[0] if len(choices) == 1 else ())

@@ -74,6 +74,8 @@ class Following:
         self._hinted = False
         self._read, self._stamp = source.read()
         self._snapshot = Snapshot.of(self._read)
+        #: That version's, at hand: every call asks it.
+        self._decide = self._snapshot.decide
         self._look_at = self._next_look()
         self._announce("policy.loaded")
         if unheard is not None:
@@ -250,6 +252,7 @@ class Following:
         self._refused = ""
         self._read = read
         self._snapshot = new
+        self._decide = new.decide
 
     # -- changes made here
 

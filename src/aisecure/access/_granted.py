@@ -64,7 +64,7 @@ def granted(buckets: Iterable[Bucket], *, deny_wins: bool) -> Granted:
         for name, mark in bucket.exact.items():
             (allowed if mark > 0 else denied).add(name)
         for prefix, choices in zip(bucket.prefixes, bucket.choices, strict=True):
-            for beginning, pattern, others, mark in choices:
+            for _, beginning, pattern, others, mark in choices:
                 if beginning != prefix:
                     continue  # seen at its own place
                 if mark > 0:

@@ -114,7 +114,7 @@ class Index:
         self.subjects = None if subject is None or self._each else self._known.get(subject, frozenset())
         self.patterns = frozenset(seen - {self._resource})
         self.unseen = frozenset(range(len(definition.request))) - seen - {self._resource} - set(self._known)
-        self.kept: dict[Any, Bucket] = {}
+        self.kept: dict[Any, tuple[Any, ...]] = {}
         self._requests: dict[Any, Bucket] = {}
         self._buckets: dict[frozenset[Any], Bucket] = {}
         self._entries = 0
@@ -172,8 +172,8 @@ class Index:
                 return line
             # Whatever begins the name also begins the last beginning that is not after it.
             if prefixes and (place := bisect_right(prefixes, name)):
-                for prefix, pattern, others, other in choices[place - 1]:
-                    if name.startswith(prefix) and (pattern.open or (pattern.test or pattern.ready())(name)):
+                for cut, prefix, pattern, others, other in choices[place - 1]:
+                    if name[cut] == prefix and (pattern.open or (pattern.test or pattern.ready())(name)):
                         if others and not all(test(values) for test in others):
                             continue
                         if other < 0:
@@ -362,7 +362,7 @@ def _matching(bucket: Bucket, name: Any, values: tuple[Any, ...]) -> Iterator[in
     """Yield the marks of the patterns of a bucket that match, those that weigh most first."""
     place = bisect_right(bucket.prefixes, name) if bucket.prefixes else 0
     if place:
-        for _, pattern, others, mark in bucket.choices[place - 1]:
+        for _, _, pattern, others, mark in bucket.choices[place - 1]:
             if pattern.matches(name) and all(test(values) for test in others):
                 yield mark
 

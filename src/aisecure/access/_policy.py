@@ -27,6 +27,8 @@ _UNUSUAL = bytes({*range(32), 127} - {10}) + b'"([)]'
 _NO_TEXT = (",,", ",\n")
 _BLANKS = (" ,", ", ", " \n", "\n ")
 _COMMENT = re.compile("^#.*", re.MULTILINE)
+#: What str.strip takes away besides.
+_OTHER_BLANK = re.compile(r"[^\S \n]")
 #: How many lines are split at a time.
 _LINES = 4096
 _EFFECTS = frozenset({"allow", "deny"})
@@ -201,8 +203,8 @@ def _places(body: str, lines: list[str], beginning: str) -> range | list[int]:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text holds no quote, no bracket, and no control character but line feeds."""
-    if not text.isascii() and has_control(text.replace("\n", " ")):
+    """Whether a text holds no quote, no bracket, no blank but spaces, and no control character but line feeds."""
+    if not text.isascii() and (has_control(text.replace("\n", " ")) or _OTHER_BLANK.search(text)):
         return False
     data = text.encode("utf-8", "surrogatepass")
     return len(data.translate(None, _UNUSUAL)) == len(data)
@@ -245,6 +247,8 @@ class _Reader:
             raise self.wrong(number, "has an empty field; write a name, or remove the comma")
         if any(not value.isprintable() and has_control(value) for value in values):
             raise self.wrong(number, "holds a control character or a line break of another kind; remove it")
+        if any(value != value.strip() for value in values):
+            raise self.wrong(number, "has a field with a blank at its beginning or end; remove it")
         if any(value[0] == '"' == value[-1] for value in values):
             raise self.wrong(
                 number, "has a quoted field, and Casbin takes the quotes as part of the name; remove them"

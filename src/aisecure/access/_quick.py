@@ -5,9 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
-from aisecure.access._buckets import Bucket
 from aisecure.access._index import UNPLAIN, Index
 from aisecure.access._names import MAX_NAME, is_plain, is_plain_path
 from aisecure.decisions import ALLOW, Decision
@@ -17,6 +16,9 @@ __all__ = ["Answers", "Decide", "quick"]
 
 #: Most rules whose refusals are kept ready.
 _RULES: Final = 4096
+#: Most resources that are remembered to be spelled plainly, and the longest of them: a few hundred KiB.
+_PLAIN: Final = 2048
+_PLAIN_CHARS: Final = 128
 
 _NO_RULE = Decision.deny("access.denied", "No rule of the policy allows this action on this resource.")
 _EMPTY = Decision.deny("access.denied", "The policy has no rules, so nothing is allowed.")
@@ -43,6 +45,7 @@ class Answers:
         name: A name is not spelled plainly.
         collision: The principal is called like a role.
         version: Of the policy.
+        refusals: By rules that deny, made when they are first needed; see `rule`.
     """
 
     allow: Decision
@@ -50,7 +53,7 @@ class Answers:
     name: Decision
     collision: Decision
     version: str
-    _rules: dict[int, Decision] = field(default_factory=dict)
+    refusals: dict[int, Decision] = field(default_factory=dict)
 
     @classmethod
     def of(cls, version: str, *, rules: int, allows_rest: bool) -> Answers:
@@ -61,14 +64,14 @@ class Answers:
         )
         return cls(allow, other, name, collision, version)
 
-    def rule(self, line: int) -> Decision:
-        """Return the refusal by the rule on a line."""
-        decision = self._rules.get(line)
+    def rule(self, mark: int) -> Decision:
+        """Return the refusal by a rule, whose line is given as a negative number."""
+        decision = self.refusals.get(mark)
         if decision is None:
-            reason = f"The rule on line {line} of the policy denies this action on this resource."
+            reason = f"The rule on line {-mark} of the policy denies this action on this resource."
             decision = replace(Decision.deny("access.rule", reason), policy=self.version)
-            if len(self._rules) < _RULES:
-                self._rules[line] = decision
+            if len(self.refusals) < _RULES:
+                self.refusals[mark] = decision
         return decision
 
 
@@ -91,22 +94,35 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
     asks_tenant = parts[1] is not None
     kept, bucket_of, further = index.kept, index.bucket_of, index.further
     allow, otherwise, bad_name, collision = answers.allow, answers.otherwise, answers.name, answers.collision
+    refusals, refuse = answers.refusals, answers.rule
     most = MAX_NAME
+    plain: set[str] = set()
     order = [place for place in parts if place is not None]
 
     def values(*mine: str | None) -> tuple[str | None, ...]:
         by_place = dict(zip(parts, mine, strict=True))
         return tuple([by_place[place] for place in sorted(order)])
 
-    def make(name: str | None, tenant: str | None, verb: str | None, roles: frozenset[str]) -> Bucket:
+    def make(
+        name: str | None, tenant: str | None, verb: str | None, roles: frozenset[str]
+    ) -> tuple[Any, ...]:
         if not roles <= subjects:
             roles &= subjects
         key = roles, name, tenant, verb
         bucket = kept.get(key)
         if bucket is None:
-            bucket = bucket_of(values(name, tenant, "", verb), roles)
-            kept[key] = bucket
+            # A plain tuple is taken apart in half the steps.
+            bucket = kept[key] = tuple(bucket_of(values(name, tenant, "", verb), roles))
         return bucket
+
+    def spelled_plainly(resource: str) -> bool:
+        if not is_plain_path(resource):
+            return False
+        if len(resource) <= _PLAIN_CHARS:
+            if len(plain) >= _PLAIN:
+                plain.clear()
+            plain.add(resource)
+        return True
 
     # One function without another call where it can be helped: a call costs as much as all its look-ups.
     def decide(principal: Principal, action: str, resource: str) -> Decision:  # noqa: C901, PLR0912
@@ -120,8 +136,10 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
             return collision
         tenant: str | None = principal.tenant
         if tenant not in tenants:
-            if asks_tenant and not is_plain(principal.tenant):
-                return bad_name
+            if asks_tenant:
+                where = principal.tenant
+                if not (where.isprintable() and len(where) <= most) and not is_plain(where):
+                    return bad_name
             tenant = None
         verb: str | None = action
         if verb not in actions:
@@ -134,18 +152,18 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
         line = exact.get(resource, 0)
         if line:
             if line < 0:
-                return answers.rule(-line)
+                return refusals.get(line) or refuse(line)
             if final:
                 return allow
         if prefixes:
             # Whatever begins the resource also begins the last beginning that is not after it.
-            for prefix, pattern, others, other in (
+            for cut, prefix, pattern, others, other in (
                 sole
                 or choices[
                     bisect_right(prefixes, resource) - 1
                 ]  # those at the end begin nothing that sorts first
             ):
-                if not resource.startswith(prefix):
+                if prefix and resource[cut] != prefix:
                     continue
                 if pattern.open or (pattern.test or pattern.ready())(resource):
                     if others:
@@ -153,17 +171,10 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
                         if not all(test(asked) for test in others):
                             continue
                     if other < 0:
-                        return answers.rule(-other)
+                        return refusals.get(other) or refuse(other)
                     # Those that deny come first, and one that allows is enough.
                     if not line:
-                        # The signs that is_plain_path may refuse it, here for the sake of most names.
-                        if (
-                            not resource.isprintable()
-                            or "//" in resource
-                            or "." in resource
-                            or "%" in resource
-                            or len(resource) > most
-                        ) and not is_plain_path(resource):
+                        if resource not in plain and not spelled_plainly(resource):
                             line = UNPLAIN
                         elif more:
                             line = other
@@ -174,6 +185,6 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
             line = further(more, values(name, tenant, resource, verb), line)
         if line > 0:
             return allow
-        return otherwise if not line else bad_name if line == UNPLAIN else answers.rule(-line)
+        return otherwise if not line else bad_name if line == UNPLAIN else refuse(line)
 
     return decide

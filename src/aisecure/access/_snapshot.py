@@ -223,7 +223,7 @@ class Snapshot:
             return answers.otherwise
         if line == UNPLAIN:
             return answers.name
-        return answers.rule(-line)
+        return answers.rule(line)
 
     def granted(self, principal: Principal, action: str) -> Granted:
         """Return an outline of the resources on which a principal may do an action.

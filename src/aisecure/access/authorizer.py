@@ -254,7 +254,7 @@ class Authorizer(Following):
         if self._look_at is not None and self._now() >= self._look_at:
             self._look()
         if self.scopes is None:
-            return self._snapshot.decide(principal, action, resource)
+            return self._decide(principal, action, resource)
         return self.decide_by(self._snapshot, principal, action, resource)
 
     def decide_by(self, version: Snapshot, principal: Principal, action: str, resource: str) -> Decision:

@@ -241,15 +241,7 @@ class _Lint:
     def _names(self) -> Iterator[PolicyFinding]:
         for names in self._namespaces().values():
             for name, (line, rule) in names.items():
-                if name != name.strip():
-                    yield PolicyFinding(
-                        "blank",
-                        "warning",
-                        line,
-                        rule,
-                        f"{_quoted(name)} begins or ends with a blank; remove it",
-                    )
-                elif char := hidden(name):
+                if char := hidden(name):
                     yield PolicyFinding(
                         "confusable",
                         "warning",

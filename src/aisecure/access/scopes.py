@@ -16,7 +16,6 @@ __all__ = ["RequireScope", "Scopes", "require_scope"]
 
 #: ``scope-token``, RFC 6749 section 3.3.
 _TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-_CODE: Final = "access.scope"
 _DETAIL: Final = "The credential was not issued for this."
 _NOBODY = Decision.deny("authn.missing", AuthenticationError.default_detail, "Nobody is logged in.")
 
@@ -163,7 +162,7 @@ def require_scope(*scopes: str, **options: object) -> RequireScope:
 
 def _refusal(scopes: Iterable[str], reason: str, policy: str = "") -> Decision:
     challenge = {"scope": " ".join(scopes)}
-    return Decision(Outcome.DENY, _CODE, (_DETAIL, reason), policy=policy, challenge=challenge)
+    return Decision(Outcome.DENY, "access.scope", (_DETAIL, reason), policy=policy, challenge=challenge)
 
 
 def _scope(scope: object) -> str:

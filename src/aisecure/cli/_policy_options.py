@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import click.shell_completion
 
 if TYPE_CHECKING:
     from aisecure.access._snapshot import Snapshot
@@ -15,22 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["PathName", "as_json", "opened", "policy_options"]
 
 
-class PathName(click.ParamType):
+class PathName(click.Path):
     """A path; whether there is anything is found out when it is used."""
 
-    name = "path"
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
         if "\0" in str(value):
             self.fail("a path holds no NUL", param, ctx)
-        return Path(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
-        """Let the shell complete names of files."""
-        return [click.shell_completion.CompletionItem(incomplete, type="file")]
+        return super().convert(value, param, ctx)
 
 
 _OPTIONS = (

@@ -62,7 +62,8 @@ def attribute(text: str) -> str:
 
 def _numeric_reference(match: re.Match[str]) -> str:
     point = ord(match[0])
-    if point > 0xFF:
+    # Browsers end an unquoted value at ASCII blanks alone; other parsers of HTML end it at any.
+    if point > 0xFF and not match[0].isspace():
         return match[0]
     # A reference to NUL or to a C1 control means something else in HTML (windows-1252), or nothing.
     return "\ufffd" if point == 0 or 0x7F <= point <= 0x9F else f"&#x{point:x};"

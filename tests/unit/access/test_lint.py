@@ -332,11 +332,6 @@ class TestNames:
     def test_in_one_script_a_word_are_fine(self, name):
         assert not _has("confusable", f"p, editor, *, {name}, read, allow")
 
-    def test_with_blanks_at_the_ends(self):
-        rows = {"p": [("editor ", "*", "doc:*", "read", "allow")], "g": []}
-        found = lint(Snapshot.of(PolicyRows(None, rows)))
-        assert [(f.code, f.line) for f in found] == [("blank", 1)]
-
 
 class TestWhatIsNotCompiled:
     def test_is_said(self):

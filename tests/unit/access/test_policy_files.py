@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from aisecure.access import DEFAULT_MODEL, DEFAULT_POLICY, Authorizer
+from aisecure.access import DEFAULT_MODEL, DEFAULT_POLICY, Authorizer, PolicyRows
+from aisecure.access._snapshot import Snapshot
 from aisecure.errors import Misconfigured
+from aisecure.principal import Principal
 
 ROWS = "p, admin, *, *, *, allow\n"
 
@@ -46,6 +48,26 @@ def test_a_line_that_casbin_would_pass_over_or_choke_on_is_refused(write, line, 
     assert f"{path}: line 4: " in caught.value.detail
     assert "secretname" not in caught.value.detail
     assert caught.value.code == "config.policy"
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u3000", "\u1680", " ", "\t"])
+@pytest.mark.parametrize("further", ["", "\tg, x, y, *", "# caf\u00e9", 'g, "x", y, *'])
+def test_a_blank_at_the_end_of_a_name_is_no_part_of_it_however_the_other_lines_are_written(blank, further):
+    """A rule that denies would be lost: no role is called so."""
+    policy = f"p, admin, *, *, *, allow\np, {blank}admin{blank}, *, document:*, read, deny{blank}\n{further}"
+    if '"' in further:
+        with pytest.raises(Misconfigured, match="quoted"):
+            Authorizer.from_text(policy=policy)
+        return
+    may = Authorizer.from_text(policy=policy)
+    assert may.decide(Principal("u", roles={"admin"}), "read", "document:1").code == "access.rule"
+    assert may.decide(Principal("u", roles={"admin"}), "write", "document:1").allowed
+
+
+@pytest.mark.parametrize("row", [("admin ", "*", "x", "read", "deny"), ("a", "*", "\u00a0x", "read", "deny")])
+def test_a_blank_at_the_end_of_a_name_in_a_row_is_refused(row):
+    with pytest.raises(Misconfigured, match="number 1: has a field with a blank"):
+        Snapshot.of(PolicyRows(None, {"p": [row], "g": []}))
 
 
 @pytest.mark.parametrize(

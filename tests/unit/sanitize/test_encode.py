@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisecure.sanitize import encode
@@ -41,6 +41,8 @@ def test_html_of_pieces_is_the_html_of_the_whole(text: str, cut: int) -> None:
     assert encode.terminal(text[:cut]) + encode.terminal(text[cut:]) == encode.terminal(text)
 
 
+@example("\u20280")
+@example("\u3000onload=x")
 @given(st.text())
 @pytest.mark.parametrize("quote", ['"', "'", ""])
 def test_a_value_stays_inside_its_attribute(quote: str, text: str) -> None:

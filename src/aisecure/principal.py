@@ -19,7 +19,8 @@ class Principal:
         roles: Names of roles, as the policy knows them.
         tenant: The customer or organisation the principal belongs to; part of every stored key.
         scopes: What the credential was issued for; a call may use less than the principal's roles allow.
-        claims: Further verified facts, such as JWT claims.
+        claims: Further verified facts, such as JWT claims; lists become tuples and mappings read-only, all the way
+            down, since one principal may serve many requests.
         method: How the identity was established: ``api_key``, ``jwt``, ``mtls``; empty when asserted by code.
         authenticated_at: When, in seconds since the epoch (UTC), or None.
 
@@ -61,7 +62,7 @@ class Principal:
         put(self, "roles", frozenset(roles))
         put(self, "tenant", tenant)
         put(self, "scopes", frozenset(scopes))
-        put(self, "claims", MappingProxyType(dict(claims)) if claims else _NOTHING)
+        put(self, "claims", _frozen(claims) if claims else _NOTHING)
         put(self, "method", method)
         put(self, "authenticated_at", authenticated_at)
 
@@ -97,8 +98,21 @@ class Principal:
     def __reduce__(self) -> tuple[Any, ...]:
         # Slots with a refusing __setattr__ do not unpickle by themselves; queues between workers need it.
         return _restore, (
-            self.id, self.roles, self.tenant, self.scopes, dict(self.claims), self.method, self.authenticated_at,
+            self.id, self.roles, self.tenant, self.scopes, _thawed(self.claims), self.method, self.authenticated_at,
         )  # fmt: skip
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return MappingProxyType({name: _frozen(one) for name, one in value.items()})
+    return tuple([_frozen(one) for one in value]) if isinstance(value, list | tuple) else value
+
+
+def _thawed(value: Any) -> Any:
+    """Return a value with dictionaries for the mappings, which cannot be pickled."""
+    if isinstance(value, Mapping):
+        return {name: _thawed(one) for name, one in value.items()}
+    return tuple([_thawed(one) for one in value]) if isinstance(value, tuple) else value
 
 
 def _restore(

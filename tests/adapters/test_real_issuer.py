@@ -299,7 +299,7 @@ def provider(monkeypatch):
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
     for name in ("werkzeug", "oidc_provider_mock"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.CRITICAL)
-    import oidc_provider_mock  # type: ignore[import-untyped]
+    import oidc_provider_mock
 
     people = [oidc_provider_mock.User(sub="ana", claims={"org": "acme", "groups": ["member"]})]
     with serve_wsgi(oidc_provider_mock.app(user_claims=people)) as origin:

@@ -31,6 +31,9 @@ class Issuer(BaseModel):
         scopes: Claims of the scopes; the first that is there counts.
         bound: Whether tokens have to be bound to their sender.
         memo_seconds: How long an accepted token is remembered.
+        max_token_chars: Longest token that is looked at.
+        timeout_seconds: For asking the issuer for its keys.
+        max_stale_seconds: How long its last keys are used while it does not answer.
         allow_http_loopback: Take ``http`` addresses of this machine, for development.
     """
 
@@ -51,6 +54,9 @@ class Issuer(BaseModel):
     scopes: tuple[str, ...] = ("scope", "scp")
     bound: Literal["if_bound", "required"] = "if_bound"
     memo_seconds: float = Field(default=300.0, ge=0, le=86_400)
+    max_token_chars: int = Field(default=8192, ge=256, le=1 << 20)
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    max_stale_seconds: float = Field(default=21_600.0, ge=0, le=7 * 86_400)
     allow_http_loopback: bool = False
 
 

@@ -36,7 +36,7 @@ def test_by_default_the_subject_is_known_and_nothing_granted():
     made = principal({"roles": ["admin"], "groups": ["admin"], "tenant": "other", "tid": "other"})
     assert (made.id, made.tenant, made.roles, made.scopes) == ("u-17", "default", frozenset(), frozenset())
     assert (made.method, made.authenticated_at) == ("jwt", None)
-    assert made.claims["groups"] == ["admin"]
+    assert made.claims["groups"] == ("admin",)
 
 
 def test_the_id_may_be_another_claim():

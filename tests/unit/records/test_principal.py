@@ -56,6 +56,19 @@ def test_claims_cannot_be_changed_through_the_principal_or_behind_it() -> None:
         principal.claims["groups"] = "root"  # type: ignore[index]
 
 
+def test_claims_cannot_be_changed_deep_inside_either() -> None:
+    claims: dict[str, Any] = {"groups": ["a"], "realm": {"roles": ["b", {"c": [1]}]}}
+    principal = Principal("u", claims=claims)
+    claims["groups"].append("root")
+    claims["realm"]["roles"].append("root")
+    assert principal.claims["groups"] == ("a",)
+    assert principal.claims["realm"]["roles"] == ("b", {"c": (1,)})
+    with pytest.raises(TypeError):
+        principal.claims["realm"]["roles"] = ()
+    for copied in (pickle.loads(pickle.dumps(principal)), copy.deepcopy(principal)):
+        assert copied == principal
+
+
 @pytest.mark.parametrize(
     "copied",
     [pickle.loads(pickle.dumps(ADA)), copy.copy(ADA), copy.deepcopy(ADA)],

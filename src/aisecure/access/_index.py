@@ -25,14 +25,14 @@ from aisecure.access._policy import Policy
 from aisecure.access._roles import RoleGraph
 from aisecure.errors import Misconfigured
 
-__all__ = ["UNPLAIN", "Index"]
+__all__ = ["MOST_REQUESTS", "UNPLAIN", "Index"]
 
 #: In the place of a line: a rule might allow, but a name is not spelled plainly.
 UNPLAIN: Final = -(1 << 62)
 
 #: Most requests whose bucket is remembered (some 25 MiB), and most entries that remembered buckets hold of their
 #: own; beyond, they are forgotten and made again.
-_REQUESTS: Final = 1 << 17
+MOST_REQUESTS: Final = 1 << 17
 _ENTRIES: Final = 1 << 18
 
 #: (request, further names of the subject) -> line of the rule that decides.
@@ -103,7 +103,8 @@ class Index:
                 code="config.policy",
             ) from err
         self._lines = policy.lines
-        self._known = self._collect(policy)
+        self._columns = [set(policy.rules.column(field)) for field in range(policy.rules.width)]
+        self._known = self._collect()
         self._key = tuple(sorted(self._known))
         if len(self._key) == 1:
             self._key *= 2  # so that what is picked is a tuple
@@ -122,10 +123,10 @@ class Index:
         self._look_up = look_up
         self.judge: Judge = self._evaluating if self.evaluates else look_up
 
-    def _collect(self, policy: Policy) -> dict[int, frozenset[Any]]:
+    def _collect(self) -> dict[int, frozenset[Any]]:
         """Return, for each position whose text picks groups, the texts that make a difference."""
         known: dict[int, set[Any]] = {}
-        columns = [set(policy.rules.column(field)) for field in range(policy.rules.width)]
+        columns = self._columns
         for groups in self._groups:
             for term in groups.terms:
                 for position, field in term.equal:
@@ -319,9 +320,45 @@ class Index:
             and set(self._known) <= {subject, tenant, action}
         )
 
+    def stand_in(self, subject: int, tenant: int | None) -> Callable[[str, str], str] | None:
+        """Return what gives, for a name in a tenant, the first name asked about that rules meet just as they meet it.
+
+        Rules meet names of which none speaks through their roles alone, so those with the same roles share a bucket:
+        there may be a hundred thousand of them.
+        """
+        links = {
+            link
+            for groups in self._groups
+            for term in groups.terms
+            for link in term.links
+            if link.asked == subject
+        }
+        at_subject = any(
+            position == subject
+            for groups in self._groups
+            for term in groups.terms
+            for position, _ in (*term.equal, *term.asked)
+        )
+        if at_subject or len(links) != 1:
+            return None
+        (link,) = links
+        if isinstance(link.tenant, int) and link.tenant != tenant:
+            return None
+        graph, spoken_of = self._graphs[link.graph], self._columns[link.field]
+        fixed = None if isinstance(link.tenant, int) else link.tenant or ""
+        first: dict[tuple[str, tuple[str, ...]], str] = {}
+
+        def stand_in(name: str, place: str) -> str:
+            if name in spoken_of:
+                return name
+            place = place if fixed is None else fixed
+            return first.setdefault((place, graph.parents(name, place)), name)
+
+        return stand_in
+
     def bucket_of(self, values: Sequence[Any], roles: frozenset[str]) -> Bucket:
         """Return the bucket of names that the policy knows, None standing for every other; the caller remembers it."""
-        if len(self._requests) + len(self.kept) >= _REQUESTS or self._entries > _ENTRIES:
+        if len(self._requests) + len(self.kept) >= MOST_REQUESTS or self._entries > _ENTRIES:
             self._requests.clear()
             self.kept.clear()
             self._buckets.clear()

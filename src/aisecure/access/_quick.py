@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from aisecure.access._index import UNPLAIN, Index
+from aisecure.access._index import MOST_REQUESTS, UNPLAIN, Index
 from aisecure.access._names import MAX_NAME, is_plain, is_plain_path
 from aisecure.decisions import ALLOW, Decision
 from aisecure.principal import Principal
@@ -97,6 +97,7 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
     refusals, refuse = answers.refusals, answers.rule
     most = MAX_NAME
     plain: set[str] = set()
+    stand_in = index.stand_in(parts[0], parts[1])
     order = [place for place in parts if place is not None]
 
     def values(*mine: str | None) -> tuple[str | None, ...]:
@@ -108,11 +109,18 @@ def quick(  # noqa: C901, PLR0915  (the one function inside)
     ) -> tuple[Any, ...]:
         if not roles <= subjects:
             roles &= subjects
+        asked = name
+        if stand_in is not None and name is not None:
+            name = stand_in(name, tenant or "")
         key = roles, name, tenant, verb
         bucket = kept.get(key)
         if bucket is None:
             # A plain tuple is taken apart in half the steps.
             bucket = kept[key] = tuple(bucket_of(values(name, tenant, "", verb), roles))
+        if asked is not name:
+            if len(kept) >= MOST_REQUESTS:
+                kept.clear()
+            kept[roles, asked, tenant, verb] = bucket
         return bucket
 
     def spelled_plainly(resource: str) -> bool:

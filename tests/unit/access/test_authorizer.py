@@ -366,7 +366,8 @@ class TestSize:
         assert grown < 100_000
 
     def test_known_names_are_kept_up_to_a_bound(self, monkeypatch):
-        monkeypatch.setattr("aisecure.access._index._REQUESTS", 50)
+        for module in ("_index", "_quick"):
+            monkeypatch.setattr(f"aisecure.access.{module}.MOST_REQUESTS", 50)
         policy = "\n".join(f"p, role{number}, *, document:{number}, read, allow" for number in range(200))
         may = Authorizer.from_text(policy=policy)
         for _ in range(2):
@@ -374,6 +375,16 @@ class TestSize:
                 principal = Principal("u", roles={f"role{number}"})
                 assert may.decide(principal, "read", f"document:{number}").allowed
         assert len(may_index(may)._requests) + len(may_index(may).kept) <= 50
+
+    def test_users_with_the_same_roles_are_kept_up_to_a_bound(self, monkeypatch):
+        for module in ("_index", "_quick"):
+            monkeypatch.setattr(f"aisecure.access.{module}.MOST_REQUESTS", 50)
+        links = "\n".join(f"g, u{number}, reader, *" for number in range(200))
+        may = Authorizer.from_text(policy="p, reader, *, document:*, read, allow\n" + links)
+        for _ in range(2):
+            for number in range(200):
+                assert may.decide(Principal(f"u{number}"), "read", "document:1").allowed
+        assert len(may_index(may).kept) <= 51
 
     @pytest.mark.proof
     def test_a_hundred_thousand_rules_load_and_answer(self):

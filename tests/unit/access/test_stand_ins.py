@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisecure.access import DEFAULT_MODEL, Authorizer
@@ -55,6 +55,7 @@ def policies(draw, *, tenants: bool):
 
 
 @pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_everybody_gets_the_answer_that_they_would_get_alone(model, data):
     policy = data.draw(policies(tenants="r.dom" in (MODELS[model] or DEFAULT_MODEL)))

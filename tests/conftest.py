@@ -6,6 +6,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes tells something of the machine, and nothing of the law.
+settings.register_profile("aisecure", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aisecure")
 
 #: Mark -> commands, any one of which is the part. Services name theirs: ``@pytest.mark.services("rsyslogd")``.
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")

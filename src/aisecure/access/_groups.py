@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice, product
+from itertools import compress, islice, product
+from operator import eq
 from typing import Any, Final
 
 from aisecure.access._buckets import Bucket, Entry, Test, merged
@@ -69,41 +70,41 @@ class Groups:
         self._others = patterns
         self._rests = terms[0].rests
         self._read: dict[tuple[str, str], Pattern] = {}
-        self._heads, self._before = self._chained()
+        self._firsts, self._order, self._group_of = self._arranged()
         self._check()
         self._large = self._made_large()
 
     # -- grouping
 
-    def _chained(self) -> tuple[dict[Any, int], array[int]]:
-        """Return the last rule of each group, and for each rule the one before it in its group, or -1.
+    def _arranged(self) -> tuple[dict[Any, int], array[int], array[int]]:
+        """Return the first rule of each group; the rules, those of a group together; and the first of the group of each.
 
-        A list a group would cost several times the memory and time, since most groups hold one rule.
+        The two arrays are empty when every group holds one rule. A list a group would cost several times the memory and
+        time, and so would a loop over the rules.
         """
-        first = list(islice(self._rules.picked(self._fields), 1000))
-        if len(set(first)) == len(first):
-            heads = dict(zip(self._rules.picked(self._fields), range(len(self._rules)), strict=True))
-            if len(heads) == len(self._rules):
-                return heads, array("l")
-        heads = {}
-        before = array("l", bytes(array("l").itemsize * len(self._rules)))
-        for place, key in enumerate(self._rules.picked(self._fields)):
-            before[place] = heads.get(key, -1)
-            heads[key] = place
-        return heads, before
+        count = len(self._rules)
+        firsts: dict[Any, int] = {}
+        of = array("i", map(firsts.setdefault, self._rules.picked(self._fields), range(count)))
+        if len(firsts) == count:
+            return firsts, array("i"), array("i")
+        order = sorted(range(count), key=of.__getitem__)
+        return firsts, array("i", order), array("i", map(of.__getitem__, order))
 
     def _members(self, key: Any) -> Iterator[int]:
-        """Yield the places of a group's rules, the last first."""
-        place = self._heads[key]
-        yield place
-        if self._before:
-            while (place := self._before[place]) >= 0:
-                yield place
+        """Yield the places of a group's rules."""
+        first, groups = self._firsts[key], self._group_of
+        if not groups:
+            yield first
+            return
+        for at in range(bisect_left(groups, first), len(groups)):
+            if groups[at] != first:
+                break
+            yield self._order[at]
 
     def met(self, values: Sequence[Any], graphs: Mapping[str, RoleGraph]) -> set[Any]:
         """Return the keys of the groups that a request meets."""
         found: set[Any] = set()
-        heads = self._heads
+        known = self._firsts
         for term in self.terms:
             if any(values[position] != text for position, text in term.asked):
                 continue
@@ -117,12 +118,12 @@ class Groups:
                 tenant = values[link.tenant] if isinstance(link.tenant, int) else link.tenant or ""
                 _narrow(options, link.field, graphs[link.graph].reach(values[link.asked], tenant))
             if not self._fields:
-                found.update(heads)  # one group, or none
+                found.update(known)  # one group, or none
             elif len(self._fields) == 1:
-                found.update(key for key in options[self._fields[0]] if key in heads)
+                found.update(key for key in options[self._fields[0]] if key in known)
             else:
                 keys = product(*[options[field] for field in self._fields])
-                found.update(key for key in keys if key in heads)
+                found.update(key for key in keys if key in known)
         return found
 
     # -- buckets
@@ -171,10 +172,14 @@ class Groups:
             return None  # `_check` saw that it stands under a weaker term, too
 
     def _made_large(self) -> dict[Any, Bucket]:
-        if len(self._rules) <= _LARGE or not self._before:
-            return {}
-        sizes = Counter(self._rules.picked(self._fields))
-        return {key: self._large_bucket(key) for key, size in sizes.items() if size > _LARGE}
+        groups = self._group_of
+        # Those whose first rule is still that of the rule so much further on.
+        large = set(compress(groups, map(eq, groups, islice(groups, _LARGE, None))))
+        return (
+            {key: self._large_bucket(key) for key, first in self._firsts.items() if first in large}
+            if large
+            else {}
+        )
 
     def _large_bucket(self, key: Any) -> Bucket:
         field = self._compared

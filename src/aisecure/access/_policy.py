@@ -23,8 +23,7 @@ Row = tuple[str, ...]
 
 #: A text without these needs no more than splitting: no quote, no bracket, no control character but line feeds ...
 _UNUSUAL = bytes({*range(32), 127} - {10}) + b'"([)]'
-#: ... no field without text, and, after ", " was made ",", no blank at the ends of fields and lines.
-_NO_TEXT = (",,", ",\n")
+#: ... and, after ", " was made ",", no blank at the ends of fields and lines.
 _BLANKS = (" ,", ", ", " \n", "\n ")
 _COMMENT = re.compile("^#.*", re.MULTILINE)
 #: What str.strip takes away besides.
@@ -48,24 +47,32 @@ class Rows(Sequence[Row]):
         self._size = len(columns[0]) if columns else 0
 
     @classmethod
-    def of_lines(cls, lines: Sequence[str], width: int) -> Rows:
-        """Return the rows of lines that all have a kind and then so many fields, with commas between."""
+    def of_lines(cls, lines: Sequence[str], kind: str, width: int) -> Rows | None:
+        """Return the rows of lines that all have that kind and then so many fields, with commas between, or None."""
         columns: list[list[str]] = [[] for _ in range(width)]
         same: list[dict[str, str] | None] = []
+        # Before each line stands what no field holds, so that it is seen where every line begins.
+        first = "\n" + kind
         # Some thousand lines at a time: the pieces stay where the processor has them at hand, and their memory is
         # used again.
         for start in range(0, len(lines), _LINES):
-            flat = ",".join(lines[start : start + _LINES]).split(",")
+            part = lines[start : start + _LINES]
+            flat = ("\n" + ",\n".join(part)).split(",")
+            if len(flat) != len(part) * (width + 1) or flat[:: width + 1].count(first) != len(part):
+                return None
             pieces = [flat[place :: width + 1] for place in range(1, width + 1)]
             same = same or [{} if _are_alike(values) else None for values in pieces]
             for column, values, known in zip(columns, pieces, same, strict=True):
                 column.extend(values if known is None else map(known.setdefault, values, values))
-        return cls(columns)
+                if "" in (values if known is None else known):
+                    return None
+        # The collector of cycles walks over lists again and again, and over tuples of texts once.
+        return cls(list(map(tuple, columns)))
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row], width: int) -> Rows:
         """Return rows from tuples of so many fields."""
-        return cls(list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in range(width)])
+        return cls(list(zip(*rows, strict=True)) if rows else [() for _ in range(width)])
 
     @property
     def width(self) -> int:
@@ -158,7 +165,7 @@ def _read_whole(text: str, definition: Definition) -> Policy | None:
     if text.startswith("#") or "\n#" in text:
         text = _COMMENT.sub("", text)
     body = text.rstrip("\n ").replace(", ", ",")
-    if any(mark in body for mark in _NO_TEXT) or body.endswith(",") or not _is_plain(body):
+    if not _is_plain(body):
         return None
     if " " in body and any(mark in body for mark in _BLANKS):
         return None
@@ -167,13 +174,18 @@ def _read_whole(text: str, definition: Definition) -> Policy | None:
     rows: dict[str, Rows] = {}
     numbers: Sequence[int] = ()
     for kind, width in widths.items():
-        places = _places(body, lines, f"{kind},")
-        mine = (
-            lines[places.start : places.stop] if isinstance(places, range) else [lines[at] for at in places]
-        )
-        if set(map(str.count, mine, repeat(","))) - {width}:
-            return None
-        rows[kind] = Rows.of_lines(mine, width)
+        places: Sequence[int] = _span(body, f"{kind},")
+        found = Rows.of_lines(lines[places[0] : places[-1] + 1] if places else [], kind, width)
+        if found is None:
+            # Others stand between them, or one is no such line.
+            between = len(places)
+            places = [place for place in places if lines[place].startswith(f"{kind},")]
+            if len(places) == between:
+                return None
+            found = Rows.of_lines([lines[place] for place in places], kind, width)
+            if found is None:
+                return None
+        rows[kind] = found
         if kind == "p":
             numbers = (
                 range(places.start + 1, places.stop + 1)
@@ -187,19 +199,17 @@ def _read_whole(text: str, definition: Definition) -> Policy | None:
     return Policy(rows.pop("p"), numbers, rows)
 
 
-def _places(body: str, lines: list[str], beginning: str) -> range | list[int]:
-    """Return which lines begin so: a range when they stand together, as they do in most files, found without a loop."""
-    further = body.count("\n" + beginning)
-    first = 0
-    if not body.startswith(beginning):
-        if not further:
+def _span(body: str, beginning: str) -> range:
+    """Return the lines from the first that begins so to the last, found without a loop."""
+    if body.startswith(beginning):
+        first = 0
+    else:
+        at = body.find("\n" + beginning)
+        if at < 0:
             return range(0)
-        further -= 1
-        first = body.count("\n", 0, body.index("\n" + beginning)) + 1
-    last = first if not further else body.count("\n", 0, body.rindex("\n" + beginning)) + 1
-    if last - first == further:
-        return range(first, last + 1)
-    return [place for place, line in enumerate(lines) if line.startswith(beginning)]
+        first = body.count("\n", 0, at) + 1
+    at = body.rfind("\n" + beginning)
+    return range(first, first + 1 if at < 0 else body.count("\n", 0, at) + 2)
 
 
 def _is_plain(text: str) -> bool:

@@ -47,7 +47,11 @@ def sql(request, tmp_path):
     engine.dispose()
 
 
-@pytest.fixture(params=["memory", "storage", "sql-sqlite", "sql-postgresql"])
+#: The stores outside of the process.
+STORED = ["storage", "sql-sqlite", "sql-postgresql"]
+
+
+@pytest.fixture(params=["memory", *STORED])
 def store(request, tmp_path):
     if request.param == "memory":
         yield MemoryKeyStore()
@@ -127,9 +131,8 @@ class TestContract:
         assert not store.replace("Y" * 12, _key("C" * 12), 150.0)
         assert store.find("C" * 12) is None
 
+    @pytest.mark.parametrize("store", STORED, indirect=True)
     def test_a_successor_that_cannot_be_stored_leaves_the_old_key_as_it_was(self, store):
-        if isinstance(store, MemoryKeyStore):
-            pytest.skip("storing in memory does not fail")
         store.add(_key())
         store.add(_key("B" * 12))
         with pytest.raises(Unavailable):
@@ -241,9 +244,8 @@ class TestKeys:
         assert first is second
         assert all(isinstance(refusal, Decision) for refusal in refusals)
 
+    @pytest.mark.parametrize("store", STORED, indirect=True)
     def test_a_revocation_by_another_object_holds_after_the_poll_interval(self, store, clock):
-        if isinstance(store, MemoryKeyStore):
-            pytest.skip("nobody else can have the same memory")
         mine, other = (
             ApiKeys(store, pepper=PEPPER, clock=clock, notices=_notices(store, clock)) for _ in range(2)
         )

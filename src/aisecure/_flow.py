@@ -227,6 +227,21 @@ class Passage:
         self._entered = True
         return self.call
 
+    def permit(self) -> Flow[None]:
+        """Meet the guards of a call that has nothing to run, and end it.
+
+        Raises:
+            Denied, Unavailable: As for `enter`; or the event could not be recorded.
+        """
+        try:
+            yield from self.enter()
+            self.succeed()
+        except BaseException as err:
+            self.fail(err)
+            raise
+        finally:
+            self.close()
+
     def leave(self, output: Any) -> Flow[Any]:
         """Meet the guards after the call; return the output as they changed it.
 
@@ -410,19 +425,11 @@ class Passage:
     ) -> None:
         if not self.plan.sinks:
             return
-        call = self.call
-        event = SecurityEvent(
-            type=type_,
+        event = SecurityEvent.about(
+            self.call,
+            type_,
             time=self.plan.clock.time(),
             result=result,
-            principal=call.principal.id,
-            tenant=call.principal.tenant,
-            action=call.action,
-            resource=call.resource,
-            source=call.source,
-            request_id=call.request_id,
-            conversation=call.conversation,
-            trace=call.trace,
             code=decision.code if decision else self._code,
             reasons=decision.reasons if decision else self._reasons,
             findings=decision.findings if decision else findings,

@@ -10,9 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from aisecure.errors import AuthenticationError
 from aisecure.principal import Principal
 
-__all__ = ["Call", "Context", "Credential", "acting_as", "current_context"]
+__all__ = ["Call", "Context", "Credential", "acting_as", "current_context", "known_principal"]
 
 
 _IDS = itertools.count(1)
@@ -131,6 +132,18 @@ _CURRENT: ContextVar[Context] = ContextVar("aisecure_context", default=_NOBODY)
 def current_context() -> Context:
     """Return the context that the innermost `acting_as` set, or one of nobody."""
     return _CURRENT.get()
+
+
+def known_principal() -> Principal:
+    """Return on whose behalf the code runs.
+
+    Raises:
+        AuthenticationError: Nobody's.
+    """
+    principal = current_context().principal
+    if principal.is_anonymous:
+        raise AuthenticationError
+    return principal
 
 
 def new_request_id() -> str:

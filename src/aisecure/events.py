@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aisecure.decisions import Finding
+
+if TYPE_CHECKING:
+    from aisecure.call import Call
 
 __all__ = ["EVENT_TYPES", "EventType", "Result", "SecurityEvent", "Severity", "Usage", "uuid7"]
 
@@ -217,6 +220,22 @@ class SecurityEvent:
             raise ValueError(f"event type {self.type!r} has no detail named {unlisted}: see EVENT_TYPES")
         if not self.id:
             object.__setattr__(self, "id", uuid7(self.time))
+
+    @classmethod
+    def about(cls, call: Call, event_type: str, **fields: Any) -> SecurityEvent:
+        """Return an event of a call: whose it is, what it asks for and where it came from are the call's."""
+        return cls(
+            event_type,
+            principal=call.principal.id,
+            tenant=call.principal.tenant,
+            action=call.action,
+            resource=call.resource,
+            source=call.source,
+            request_id=call.request_id,
+            conversation=call.conversation,
+            trace=call.trace,
+            **fields,
+        )
 
     @property
     def severity(self) -> Severity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any, Final
 from aisecure.access._condition import NotCompiled
 from aisecure.access._granted import EVERYTHING, Granted
 from aisecure.access._index import UNPLAIN, Index
-from aisecure.access._matcher import asked_by_function, compile_matcher, parse
+from aisecure.access._matcher import Compiled, asked_by_function, compile_matcher, parse
 from aisecure.access._model import Definition, default_definition, read_model
 from aisecure.access._names import is_plain, is_plain_path
 from aisecure.access._policy import Policy, checked_policy, read_policy
@@ -142,9 +143,7 @@ class Snapshot:
             return interpreter()(values, roles)
 
         try:
-            compiled = compile_matcher(
-                definition, tree, {name: graph.reaches for name, graph in graphs.items()}, policy, source
-            )
+            compiled = self._take_apart(tree, source)
         except NotCompiled as err:
             self.compiled, self.reason = False, str(err)
             self.judge = interpreter()
@@ -166,6 +165,14 @@ class Snapshot:
         self._checks = tuple(
             (position, is_plain_path if position in paths else is_plain) for position in sorted(checked)
         )
+
+    def matcher(self) -> Compiled | None:
+        """Return the matcher taken apart, or None where pycasbin evaluates it; made anew, since only people ask for it."""
+        return self._take_apart(parse(self.definition), "the policy") if self.compiled else None
+
+    def _take_apart(self, tree: ast.expr, source: str) -> Compiled:
+        reaches = {name: graph.reaches for name, graph in self.graphs.items()}
+        return compile_matcher(self.definition, tree, reaches, self.policy, source)
 
     def enforce(self, values: tuple[Any, ...]) -> bool:
         """Answer a raw Casbin request.

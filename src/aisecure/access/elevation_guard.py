@@ -95,18 +95,11 @@ class ElevationGuard(Guard):
         self, call: Call, event_type: str, detail: dict[str, Any], err: Unavailable | None = None
     ) -> None:
         self._events.record(
-            SecurityEvent(
+            SecurityEvent.about(
+                call,
                 event_type,
                 time=self._clock.time(),
                 result=Result.SUCCESS if err is None else Result.FAILURE,
-                principal=call.principal.id,
-                tenant=call.principal.tenant,
-                action=call.action,
-                resource=call.resource,
-                source=call.source,
-                request_id=call.request_id,
-                conversation=call.conversation,
-                trace=call.trace,
                 code="" if err is None else err.code,
                 detail=detail,
             )

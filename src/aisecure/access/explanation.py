@@ -12,8 +12,7 @@ from functools import lru_cache
 from heapq import nsmallest
 from typing import Any, Final
 
-from aisecure.access._condition import NotCompiled
-from aisecure.access._matcher import Compiled, Link, PatternTest, Term, compile_matcher, parse
+from aisecure.access._matcher import Compiled, Link, PatternTest, Term
 from aisecure.access._patterns import PATTERNS, Pattern
 from aisecure.access._policy import Row
 from aisecure.access._snapshot import Snapshot
@@ -127,15 +126,8 @@ def explain(version: Snapshot, principal: Principal, action: str, resource: str)
         Misconfigured, Unavailable: As for `Authorizer.decide`.
     """
     decision = version.decide(principal, action, resource)
-    try:
-        compiled = compile_matcher(
-            version.definition,
-            parse(version.definition),
-            {name: graph.reaches for name, graph in version.graphs.items()},
-            version.policy,
-            "the policy",
-        )
-    except NotCompiled:
+    compiled = version.matcher()
+    if compiled is None:
         return Explanation(
             decision, version.version, note="Casbin evaluates this matcher, so only the decision is known"
         )

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from aisecure.access._condition import NotCompiled
 from aisecure.access._covered import allows, covered, has_say
 from aisecure.access._covers import Shape
 from aisecure.access._lookalikes import alike, hidden, mixed_scripts
-from aisecure.access._matcher import Compiled, Term, compile_matcher, parse
+from aisecure.access._matcher import Term
 from aisecure.access._model import Effect, default_definition
 from aisecure.access._names import is_plain_path
 from aisecure.access._policy import Row
@@ -82,15 +81,7 @@ class _Lint:
         self._rules = version.policy.rules
         self._lines = version.policy.lines
         self._allows = allows(version)
-        self._compiled: Compiled | None = None
-        if version.compiled:
-            graphs = {name: graph.reaches for name, graph in version.graphs.items()}
-            try:
-                self._compiled = compile_matcher(
-                    version.definition, parse(version.definition), graphs, version.policy, "the policy"
-                )
-            except NotCompiled:  # pragma: no cover  (it was compiled before)
-                self._compiled = None
+        self._compiled = version.matcher()
         self._terms: Sequence[Term] = () if self._compiled is None else self._compiled.terms
         self._trees = {
             name: RoleTree(links, version.graphs[name]) for name, links in version.policy.links.items()

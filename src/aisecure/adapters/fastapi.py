@@ -29,8 +29,8 @@ from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._https import HttpsOptions
 from aisecure.adapters._problems import PLAIN, body_of, headers_of, status_of
 from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly
-from aisecure.call import current_context
-from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
+from aisecure.call import current_context, known_principal
+from aisecure.errors import AISecureError, Misconfigured
 from aisecure.principal import Principal
 from aisecure.shield import Shield
 
@@ -85,10 +85,7 @@ async def current_principal(
     Raises:
         AuthenticationError: Nobody: the path is public, or the app is not behind `secure`.
     """
-    principal = current_context().principal
-    if principal.is_anonymous:
-        raise AuthenticationError
-    return principal
+    return known_principal()
 
 
 #: Annotation of a parameter that receives who is calling.
@@ -121,15 +118,7 @@ def require(action: str, resource: str) -> Callable[..., Awaitable[Principal]]:
                 f"require: the route has no path parameter {err}", code="config.resource"
             ) from err
         call = replace(current_context(), principal=principal).call(action, named)
-        passage = shield.passage(call)
-        try:
-            await adrive(passage.enter())
-            passage.succeed()
-        except BaseException as err:
-            passage.fail(err)
-            raise
-        finally:
-            passage.close()
+        await adrive(shield.passage(call).permit())
         return principal
 
     return permitted

@@ -23,7 +23,6 @@ import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, request
@@ -42,7 +41,7 @@ from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, t
 from aisecure.adapters._problems import PLAIN, body_of, find, frame, headers_of, status_of
 from aisecure.adapters._target import ExternalAddress
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
-from aisecure.call import Call, Credential, current_context
+from aisecure.call import Call, Credential, current_context, known_principal
 from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
 from aisecure.ports import EventSink
 from aisecure.principal import Principal
@@ -85,36 +84,20 @@ def require(action: str, resource: str) -> Callable[[F], F]:
         extension = current_app.extensions.get("aisecure")
         if extension is None:
             raise Misconfigured("require: call AISecure(shield).init_app(app) first", code="config.shield")
-        if current_context().principal.is_anonymous:
-            raise AuthenticationError
+        known_principal()
         try:
             named = resource.format_map(request.view_args or {})
         except KeyError as err:
             raise Misconfigured(f"require: the route has no argument {err}", code="config.resource") from err
-        passage = extension.shield.passage(current_context().call(action, named))
-        try:
-            drive(passage.enter())
-            passage.succeed()
-        except BaseException as err:
-            passage.fail(err)
-            raise
-        finally:
-            passage.close()
+        drive(extension.shield.passage(current_context().call(action, named)).permit())
 
     def decorate(view: F) -> F:
-        if iscoroutinefunction(view):
-
-            async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-                permit()
-                return await view(*args, **kwargs)
-
-            return cast("F", wraps(view)(asynchronous))
-
-        def plain(*args: Any, **kwargs: Any) -> Any:
+        @wraps(view)
+        def permitted(*args: Any, **kwargs: Any) -> Any:
             permit()
-            return view(*args, **kwargs)
+            return current_app.ensure_sync(view)(*args, **kwargs)
 
-        return cast("F", wraps(view)(plain))
+        return cast("F", permitted)
 
     return decorate
 

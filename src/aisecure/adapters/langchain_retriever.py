@@ -26,8 +26,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, model_validator
 
 from aisecure.access import DocumentAccess
-from aisecure.call import current_context
-from aisecure.errors import AuthenticationError
+from aisecure.call import known_principal
 from aisecure.principal import Principal
 
 __all__ = ["AuthorizedRetriever", "PushDown", "label_documents"]
@@ -127,7 +126,7 @@ class AuthorizedRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
-        principal = _caller()
+        principal = known_principal()
         if self.retriever is not None:
             # Its own method, so that no tracer is told of what is left out here.
             silent = CallbackManagerForRetrieverRun.get_noop_manager()
@@ -145,7 +144,7 @@ class AuthorizedRetriever(BaseRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
     ) -> list[Document]:
-        principal = _caller()
+        principal = known_principal()
         if self.retriever is not None:
             silent = AsyncCallbackManagerForRetrieverRun.get_noop_manager()
             found = await self.retriever._aget_relevant_documents(query, run_manager=silent)  # noqa: SLF001  (as above)
@@ -208,10 +207,3 @@ def label_documents(
                 )
         labelled.append(document.model_copy(update={"metadata": {**document.metadata, **wanted}}))
     return labelled
-
-
-def _caller() -> Principal:
-    principal = current_context().principal
-    if principal.is_anonymous:
-        raise AuthenticationError
-    return principal

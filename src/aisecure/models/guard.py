@@ -108,18 +108,11 @@ class ModelPinGuard(Guard):
         self._told.add(call.id)
         pin = self.pins[name]
         seen = model if not pin.accepts(model) or not fingerprint else f"{model} {fingerprint}"
-        event = SecurityEvent(
+        event = SecurityEvent.about(
+            call,
             "model.drift",
             time=self._clock.time(),
             result=Result.FAILURE,
-            principal=call.principal.id,
-            tenant=call.principal.tenant,
-            action=call.action,
-            resource=call.resource,
-            source=call.source,
-            request_id=call.request_id,
-            conversation=call.conversation,
-            trace=call.trace,
             code=decision.code,
             reasons=decision.reasons,
             detail={"pinned": pin.id or pin.digest, "seen": seen[:_LONGEST_SHOWN]},

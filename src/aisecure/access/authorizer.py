@@ -56,7 +56,8 @@ class Authorizer(Following):
                                                                          spelling; where what no rule denies is
                                                                          allowed, in any name
     a name longer than 8,192 characters     answers, in any time         denies: bounded time (CWE-400)
-    unknown names                           are kept for ever            are forgotten (CWE-770)
+    unknown names                           are kept for ever            are forgotten, but for a bounded number
+                                                                         (CWE-770)
     a line of no known kind, a wrong        passes over it, or fails at  refuses the policy, naming the line: it may
     number of fields, an effect that is     each decision                be the rule that denies
     neither allow nor deny, an empty or a

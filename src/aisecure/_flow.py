@@ -369,7 +369,8 @@ class Passage:
             self._settle()
 
     def _settle(self) -> None:
-        ending = Ending(self._type, self.usage, self.model)
+        error_type = self._error_type if self._type == "call.failed" else ""
+        ending = Ending(self._type, self.usage, self.model, self._entered, self.chunks, error_type)
         for guard in self.plan.settle:
             if guard in self._let_in or (
                 type(guard).before is Guard.before

@@ -42,11 +42,17 @@ class Ending:
         type: The event type that ended the call: ``call.allowed``, ``call.denied`` ...
         usage: Tokens, when the provider reported them.
         model: Model that answered, when it said so.
+        entered: Whether every guard let the call in, so that the protected function was begun.
+        chunks: Chunks that a streamed output had so far; None when it was no stream.
+        error_type: Name of the class of what the protected function raised; empty when it raised nothing.
     """
 
     type: str
     usage: Usage | None = None
     model: str = ""
+    entered: bool = True
+    chunks: int | None = None
+    error_type: str = ""
 
 
 #: What a hook returns: a decision, a change, or None for "nothing to say".

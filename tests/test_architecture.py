@@ -12,7 +12,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "aisecure"
 
 RECORDS = frozenset(
-    "errors decisions principal call content events guard ports reply storage notices notices_redis approvals testing"
+    "errors decisions principal call content events guard ports reply standing storage notices notices_redis approvals testing"
     " _flow _protect _stream _sql_database _sql_notices".split()
 )
 CONCERNS = frozenset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from aisecure.quotas.limiter import RateLimiter
 from aisecure.quotas.rates import Rate, RateItem
 from aisecure.quotas.store import Store
 
-__all__ = ["BY", "RateLimitGuard", "rate_limit"]
+__all__ = ["BY", "By", "RateLimitGuard", "key_function", "rate_limit", "resources_of"]
 
 Key = tuple[str | bytes | int, ...]
 
@@ -45,9 +45,60 @@ def _by_resource(call: Call) -> Key:
 BY: dict[str, Callable[[Call], Key]] = {
     "principal": _by_principal,
     "tenant": _by_tenant,
-    "resource": _by_resource,
     "source": _by_source,
+    "resource": _by_resource,
+    # The same by the names that people look for; each concerns only resources of its kind.
+    "model": _by_resource,
+    "tool": _by_resource,
+    "route": _by_resource,
 }
+
+#: The kind of resource that a name stands for.
+KINDS = {"model": "model:*", "tool": "tool:*", "route": "route:*"}
+
+By = str | Sequence[str] | Callable[[Call], Any]
+
+
+def key_function(by: By) -> Callable[[Call], Key]:
+    """Return the function from a call to the key that it counts for.
+
+    Args:
+        by: A name of `BY`; several, for one count each combination (``("principal", "model")``); or a function that
+            returns text, bytes, a whole number, or a tuple of them.
+
+    Raises:
+        ValueError: An unknown name, or none.
+        TypeError: Neither names nor function.
+    """
+    if callable(by):
+        return _custom(by)
+    names = (by,) if isinstance(by, str) else by
+    if isinstance(names, bytes) or not isinstance(names, Sequence):
+        raise TypeError(f"by is a name, several, or a function, not {type(by).__name__}")
+    for name in names:
+        if name not in BY:
+            raise ValueError(f"by is one of {', '.join(BY)}, or a function, not {str(name)[:60]!r}")
+    if not names:
+        raise ValueError(f"by names nothing; write one of {', '.join(BY)}")
+    functions = [BY[name] for name in names]
+    if len(functions) == 1:
+        return functions[0]
+    return lambda call: tuple(part for function in functions for part in function(call))
+
+
+def resources_of(by: By, on: str | Collection[str]) -> str | Collection[str]:
+    """Return which resources a limit concerns: as given, or those of the kind that ``by`` names."""
+    names = [by] if isinstance(by, str) else [] if callable(by) else list(by)
+    kinds = [KINDS[name] for name in names if name in KINDS]
+    return kinds if kinds and on == "*" else on
+
+
+def _custom(function: Callable[[Call], Any]) -> Callable[[Call], Key]:
+    def custom(call: Call) -> Key:
+        key = function(call)
+        return key if isinstance(key, tuple) else (key,)
+
+    return custom
 
 
 @lru_cache(maxsize=4096)
@@ -90,7 +141,7 @@ class RateLimitGuard(Guard):
     ) -> None:
         super().__init__(name=name, on=on, shadow=shadow, on_unavailable=on_unavailable)
         self.limiter = limiter
-        self._key = _key_function(by)
+        self._key = key_function(by)
         if limiter.store.over_network:
             self.abefore = self._abefore
 
@@ -154,19 +205,3 @@ def rate_limit(
     label = by if isinstance(by, str) else getattr(by, "__qualname__", type(by).__name__)
     limiter = RateLimiter(limits, store=store, clock=clock, events=events, name=f"{name}:{label}")
     return RateLimitGuard(limiter, by=by, name=name, on=on, shadow=shadow, on_unavailable=on_unavailable)
-
-
-def _key_function(by: str | Callable[[Call], Any]) -> Callable[[Call], Key]:
-    if isinstance(by, str):
-        if by not in BY:
-            raise ValueError(f"by is one of {', '.join(BY)}, or a function, not {by[:60]!r}")
-        return BY[by]
-    if not callable(by):
-        raise TypeError(f"by is a name or a function, not {type(by).__name__}")
-    function = by
-
-    def custom(call: Call) -> Key:
-        key = function(call)
-        return key if isinstance(key, tuple) else (key,)
-
-    return custom

@@ -1,0 +1,77 @@
+"""How much is left of a limit, and the list in which an adapter collects that for one request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Standing", "collect_standings", "wanted_standings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How much of one limit is left for one key.
+
+    Attributes:
+        name: Of the limit, as events call it.
+        limit: What the limit allows in its window.
+        window_seconds: How long the window is.
+        remaining: What may be spent now.
+        reset_seconds: When the whole limit is there again, if nothing else is spent.
+        unit: What is counted: ``requests``, ``tokens``, or a currency.
+        used: What is spent and still counts.
+        reserved: The part of ``used`` that is held for calls on their way.
+    """
+
+    name: str
+    limit: Any
+    window_seconds: int
+    remaining: Any
+    reset_seconds: float
+    unit: str = "requests"
+    used: Any = 0
+    reserved: Any = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data; amounts of money are texts."""
+
+        def plain(value: Any) -> Any:
+            return value if isinstance(value, int) else str(value)
+
+        return {
+            "name": self.name,
+            "limit": plain(self.limit),
+            "window_seconds": self.window_seconds,
+            "remaining": plain(self.remaining),
+            "reset_seconds": round(self.reset_seconds, 3),
+            "unit": self.unit,
+            "used": plain(self.used),
+            "reserved": plain(self.reserved),
+        }
+
+
+_WANTED: ContextVar[list[Standing] | None] = ContextVar("aisecure_standings", default=None)
+
+
+def wanted_standings() -> list[Standing] | None:
+    """Return the list that the request's adapter wants filled, or None where nobody asks; guards call it."""
+    return _WANTED.get()
+
+
+@contextmanager
+def collect_standings() -> Iterator[list[Standing]]:
+    """Collect the standing of every limit that is asked within the block.
+
+    >>> with collect_standings() as seen:
+    ...     wanted_standings() is seen
+    True
+    """
+    seen: list[Standing] = []
+    token = _WANTED.set(seen)
+    try:
+        yield seen
+    finally:
+        _WANTED.reset(token)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aisecure.quotas.guard import RateLimitGuard, rate_limit
+from aisecure.quotas.guard import Limit, RateLimitGuard, rate_limit
 from aisecure.quotas.limiter import RateLimiter
 from aisecure.quotas.memory import MemoryStore
 from aisecure.quotas.rates import Quota, Rate, parse_rates
-from aisecure.quotas.store import Counter, Refusal, Store
+from aisecure.quotas.store import Ask, Counter, Refusal, Store
 
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from aisecure.quotas.settings import Rule, Settings, build
 
 __all__ = [
+    "Ask",
     "Counter",
+    "Limit",
     "MemoryStore",
     "Quota",
     "Rate",

@@ -24,6 +24,10 @@ __all__ = ["RedisConnections", "Script", "Wired"]
 _LoopConnections = tuple[Any, asyncio.Semaphore]
 
 
+def _wired(arguments: Sequence[bytes]) -> bytes:
+    return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
+
+
 class Wired:
     """Arguments of a command, and the same as Redis reads them (RESP), for those that every call repeats."""
 
@@ -78,7 +82,7 @@ class RedisConnections:
                 "counting on Redis needs the redis package: pip install 'aisecure[redis]'",
                 code="config.extra",
             ) from err
-        self._redis = redis
+        self._redis: Any = redis  # parts of it have no types
         self._timeout_seconds = timeout_seconds
         self._max_connections = max_connections
         self._lock = threading.Lock()
@@ -247,16 +251,16 @@ class RedisConnections:
         return connections
 
     def _new_async(self) -> Any:
-        from redis.asyncio import ConnectionPool, RedisCluster, Sentinel
-        from redis.asyncio.cluster import ClusterNode
+        from redis import asyncio as redis
         from redis.asyncio.retry import Retry
-        from redis.asyncio.sentinel import SentinelConnectionPool
         from redis.backoff import NoBackoff
+
+        library: Any = redis  # parts of it have no types
 
         address, options = self._address, self._options()
         if address.kind == "cluster":
-            return RedisCluster(
-                startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
+            return library.RedisCluster(
+                startup_nodes=[library.cluster.ClusterNode(host, port) for host, port in address.hosts],
                 ssl=address.tls,
                 max_connections=self._max_connections,
                 retry=Retry(NoBackoff(), 0),
@@ -264,8 +268,8 @@ class RedisConnections:
                 **options,
             )
         if address.kind == "sentinel":
-            watchers = Sentinel(address.hosts, sentinel_kwargs=address.credentials | options)
-            return SentinelConnectionPool(
+            watchers = library.Sentinel(address.hosts, sentinel_kwargs=address.credentials | options)
+            return library.sentinel.SentinelConnectionPool(
                 address.service,
                 watchers,
                 db=address.db,
@@ -275,7 +279,7 @@ class RedisConnections:
                 **address.credentials,
                 **options,
             )
-        return ConnectionPool.from_url(
+        return library.ConnectionPool.from_url(
             address.url, retry=Retry(NoBackoff(), 0), max_connections=self._max_connections, **options
         )
 
@@ -285,13 +289,14 @@ class RedisConnections:
         with self._lock:
             if self._plain is None:
                 from redis.backoff import NoBackoff
-                from redis.cluster import ClusterNode, RedisCluster
                 from redis.retry import Retry
 
                 address = self._address
                 # Made when it is first needed: it asks the nodes for their slots.
-                self._plain = RedisCluster(
-                    startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
+                self._plain = self._redis.RedisCluster(
+                    startup_nodes=[
+                        self._redis.cluster.ClusterNode(host, port) for host, port in address.hosts
+                    ],
                     ssl=address.tls,
                     max_connections=self._max_connections,
                     connection_pool_class=self._redis.BlockingConnectionPool,
@@ -381,7 +386,3 @@ def unavailable(err: Exception) -> Unavailable:
 def _tail(keys: Sequence[bytes], args: Sequence[bytes], more: Wired) -> bytes:
     count = b"%d" % len(keys)
     return b"$%d\r\n%b\r\n" % (len(count), count) + _wired([*keys, *args]) + more.packed
-
-
-def _wired(arguments: Sequence[bytes]) -> bytes:
-    return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])

@@ -31,9 +31,10 @@ class SharedTable:
     Args:
         rates: The limits, which hold all at once.
         keys: How many keys have an exact count elsewhere; the table is a multiple of that.
+        burst: At most so many at once; by default as many as the limits allow.
     """
 
-    def __init__(self, rates: tuple[Rate, ...], keys: int) -> None:
+    def __init__(self, rates: tuple[Rate, ...], keys: int, burst: int | None = None) -> None:
         size = min(_MOST_PLACES, 1 << (keys * _PLACES_PER_KEY - 1).bit_length())
         self._mask = size - 1
         self._used = 0
@@ -43,12 +44,11 @@ class SharedTable:
         for rate in rates:
             period, steady = rate.seconds * NANO, max(1, rate.amount // 2)
             interval = -(-period // steady)
-            self._lanes.append(
-                (period, interval, (rate.amount - steady) * interval, array("q", (_NEVER,)) * size)
-            )
+            at_once = min(rate.amount - steady, rate.amount if burst is None else max(0, burst - 1))
+            self._lanes.append((period, interval, at_once * interval, array("q", (_NEVER,)) * size))
 
-    def hit(self, subject: Subject, now: int, cost: int) -> Refusal | None:
-        """Spend from every rate, or from none and say why."""
+    def wait(self, subject: Subject, now: int, cost: int) -> Refusal | None:
+        """Return why a cost has to wait, or None."""
         place = self._place(subject)
         longest = which = 0
         for index, (period, interval, ahead, stamps) in enumerate(self._lanes):
@@ -57,12 +57,29 @@ class SharedTable:
                 wait = period  # more than a burst; room for an exact count may be there later
             if wait > longest:
                 longest, which = wait, index
-        if longest:
-            return which, longest / NANO
+        return (which, longest / NANO) if longest else None
+
+    def spend(self, subject: Subject, now: int, cost: int) -> None:
+        """Spend what `wait` found room for."""
+        place = self._place(subject)
         for _, interval, _, stamps in self._lanes:
             stamps[place] = max(stamps[place], now) + cost * interval
         self._used = now
-        return None
+
+    def clear(self, subject: Subject) -> None:
+        """Forget what was spent under a key, and under all that share its place."""
+        place = self._place(subject)
+        for _, _, _, stamps in self._lanes:
+            stamps[place] = _NEVER
+
+    def used(self, subject: Subject, now: int) -> list[tuple[int, float]]:
+        """Return for each rate how much counts as spent, and the seconds until nothing does."""
+        place = self._place(subject)
+        out = []
+        for _, interval, _, stamps in self._lanes:
+            owed = max(0, stamps[place] - now)
+            out.append((-(-owed // interval), owed / NANO))
+        return out
 
     def is_clear(self, subject: Subject, now: int) -> bool:
         """Whether everything admitted under the key's place is a whole period ago, for every rate."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aisecure.decisions import ALLOW, Decision, Outcome
 from aisecure.ports import Clock, EventSink, discard
 from aisecure.quotas.memory import MemoryStore
-from aisecure.quotas.rates import Quota, Rate, RateItem, parse_rates
-from aisecure.quotas.store import Refusal, Store
+from aisecure.quotas.rates import Quota, Rate, RateItem, Strategy, parse_rates
+from aisecure.quotas.store import Ask, Refusal, Store
+from aisecure.standing import Standing, wanted_standings
 
-__all__ = ["RateLimiter"]
+__all__ = ["MAX_COST", "RateLimiter", "Reasons"]
 
 #: One call that spends more is a budget in disguise: every unit is written down.
 MAX_COST = 100_000
@@ -29,6 +30,8 @@ class RateLimiter:
         events: Where that default store tells that it began to approximate.
         name: Separates these counts from others in a shared store. Limiters with the same store, name and
             limits share their counts; that is how several processes count together on Redis.
+        strategy: What is promised: see `Quota`. The default is exact.
+        burst: For the strategy ``gcra``: how many may come at once.
 
     Raises:
         ValueError: The limits are nonsense, zero or out of range.
@@ -46,17 +49,19 @@ class RateLimiter:
         clock: Clock | None = None,
         events: EventSink = discard,
         name: str = "rate_limit",
+        strategy: Strategy = "sliding_log",
+        burst: int | None = None,
     ) -> None:
         if store is not None and not isinstance(store, Store):
             raise TypeError(f"store is a MemoryStore, a RedisStore or alike, not {type(store).__name__}")
         if store is not None and clock is not None:
             raise ValueError("give the clock to the store: a store that was given has its own")
-        self.quota = Quota(name, parse_rates(limits))
+        self.quota = Quota(name, parse_rates(limits), strategy, burst)
         self.store: Store = MemoryStore(clock=clock, events=events) if store is None else store
-        self._counter = self.store.counter(self.quota)
-        self._hit = self._counter.hit
-        self._most = min(MAX_COST, *(rate.amount for rate in self.quota.rates))
-        self._reasons = [(f"The limit of {rate} was reached.",) for rate in self.quota.rates]
+        self.counter = self.store.counter(self.quota)
+        self._hit = self.counter.hit
+        self._most = min(MAX_COST, self.quota.largest_cost)
+        self._reasons = Reasons(self.quota)
 
     def __repr__(self) -> str:
         return f"RateLimiter({'; '.join(map(str, self.quota.rates))!r}, store={self.store!r})"
@@ -78,18 +83,22 @@ class RateLimiter:
             Unavailable: The store could not answer.
             TypeError, ValueError: The key or the cost is none; a cost is a whole number from 1.
         """
-        if cost != 1 and (refusal := self._cost_refusal(cost)) is not None:
+        if cost != 1 and (refusal := check_cost(cost, self._most)) is not None:
             return refusal
+        if (tell := wanted_standings()) is not None:
+            return self._answer(self.store.hit_all((Ask(self.counter, (tenant, *key)),), cost, tell))
         hit = self._hit  # bound to a name: CPython looks a method up for ``self._hit(...)`` and finds none
         answer = hit((tenant, *key), cost)
-        return ALLOW if answer is None else self._refused(answer)
+        return ALLOW if answer is None else self._reasons.refuse(answer)
 
     async def adecide(self, *key: str | bytes | int, tenant: str = "default", cost: int = 1) -> Decision:
         """Do as `decide`, without blocking the event loop on a store over the network."""
-        if cost != 1 and (refusal := self._cost_refusal(cost)) is not None:
+        if cost != 1 and (refusal := check_cost(cost, self._most)) is not None:
             return refusal
-        answer = await self._counter.ahit((tenant, *key), cost)
-        return ALLOW if answer is None else self._refused(answer)
+        if (tell := wanted_standings()) is not None:
+            return self._answer(await self.store.ahit_all((Ask(self.counter, (tenant, *key)),), cost, tell))
+        answer = await self.counter.ahit((tenant, *key), cost)
+        return ALLOW if answer is None else self._reasons.refuse(answer)
 
     def require(self, *key: str | bytes | int, tenant: str = "default", cost: int = 1) -> None:
         """Do as `decide`, and return only if allowed.
@@ -103,17 +112,74 @@ class RateLimiter:
         """Do as `require`, without blocking the event loop on a store over the network."""
         (await self.adecide(*key, tenant=tenant, cost=cost)).require()
 
-    def _cost_refusal(self, cost: int) -> Decision | None:
-        if type(cost) is not int:
-            raise TypeError(f"a cost is a whole number, not {type(cost).__name__}")
-        if cost < 1:
-            raise ValueError("a cost is at least 1; nothing is given back")
-        if cost <= self._most:
-            return None
-        return Decision.deny(
-            "quota.cost", f"The call costs more than the {self._most} that one call may spend."
-        )
+    def remaining(self, *key: str | bytes | int, tenant: str = "default") -> list[Standing]:
+        """Return how much of each limit is left for a key; nothing is spent.
 
-    def _refused(self, answer: Refusal) -> Decision:
-        which, seconds = answer
+        Raises:
+            Unavailable: The store could not answer.
+
+        >>> limiter = RateLimiter("5/minute")
+        >>> limiter.require("u-17", cost=2)
+        >>> limiter.remaining("u-17")[0].remaining
+        3
+        """
+        out: list[Standing] = []
+        self.store.hit_all((Ask(self.counter, (tenant, *key)),), 0, out)
+        return out
+
+    async def aremaining(self, *key: str | bytes | int, tenant: str = "default") -> list[Standing]:
+        """Do as `remaining`, without blocking the event loop on a store over the network."""
+        out: list[Standing] = []
+        await self.store.ahit_all((Ask(self.counter, (tenant, *key)),), 0, out)
+        return out
+
+    def reset(self, *key: str | bytes | int, tenant: str = "default") -> None:
+        """Forget what a key spent.
+
+        Raises:
+            Unavailable: The store could not answer.
+        """
+        self.store.reset((Ask(self.counter, (tenant, *key)),))
+
+    def _answer(self, refused: tuple[int, Refusal] | None) -> Decision:
+        return ALLOW if refused is None else self._reasons.refuse(refused[1])
+
+
+class Reasons:
+    """The refusals of a quota, with their texts made ahead."""
+
+    def __init__(self, quota: Quota) -> None:
+        self._reasons = [(f"The limit of {rate} was reached.",) for rate in quota.rates]
+
+    def refuse(self, refusal: Refusal) -> Decision:
+        """Return the refusal as a decision."""
+        which, seconds = refusal
         return Decision(Outcome.DENY, "quota.exceeded", self._reasons[which], (), seconds)
+
+
+def check_cost(cost: int, most: int) -> Decision | None:
+    """Return a refusal for a cost that can never fit.
+
+    Raises:
+        TypeError, ValueError: It is no cost at all.
+    """
+    if type(cost) is not int:
+        raise TypeError(f"a cost is a whole number, not {type(cost).__name__}")
+    if cost < 1:
+        raise ValueError("a cost is at least 1; nothing is given back")
+    if cost <= most:
+        return None
+    return Decision.deny("quota.cost", f"The call costs more than the {most} that one call may spend.")
+
+
+def check_distinct(quotas: Sequence[Quota]) -> None:
+    """Return if no two quotas would count into one another.
+
+    Raises:
+        ValueError: Two are the same.
+    """
+    for index, quota in enumerate(quotas):
+        if quota in quotas[:index]:
+            raise ValueError(
+                f"two limits are called {quota.name!r} and count the same; rename one or drop it"
+            )

@@ -10,9 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
-__all__ = ["MAX_AMOUNT", "MAX_PERIOD_SECONDS", "NANO", "Quota", "Rate", "RateItem", "parse_rates"]
+__all__ = [
+    "MAX_AMOUNT",
+    "MAX_PERIOD_SECONDS",
+    "NANO",
+    "STRATEGIES",
+    "Quota",
+    "Rate",
+    "RateItem",
+    "Strategy",
+    "parse_rates",
+]
+
+Strategy = Literal["sliding_log", "gcra", "fixed_window"]
+
+#: What `Quota` promises by each name.
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
 
 #: Nanoseconds in a second, the unit of stamps in memory.
 NANO = 1_000_000_000
@@ -76,17 +91,53 @@ class Quota:
     """Limits that are counted together, under the name that separates them from other limits in one store.
 
     Attributes:
-        name: What is limited; quotas of the same name and rates share their counts.
+        name: What is limited; quotas of the same name, rates and strategy share their counts.
         rates: All of them hold at once.
+        strategy: What is promised, for a rate of N a period:
+
+            - ``sliding_log``: at most N in any window that long. Costs 8 bytes an admission in memory.
+            - ``gcra``: one every Nth of the period, and ``burst`` at once after a rest: up to N - 1 + ``burst`` in a window.
+              Costs a stamp a key.
+            - ``fixed_window``: N in a window that begins with a key's first call. Up to 2 N round the edge of two windows.
+        burst: For ``gcra``, and only for it: from 1 to the smallest N.
+
+    Raises:
+        ValueError: An unknown strategy, or a burst that is missing, not asked for or out of range.
     """
 
     name: str
     rates: tuple[Rate, ...]
+    strategy: Strategy = "sliding_log"
+    burst: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, not {str(self.strategy)[:60]!r}")
+        if (self.burst is None) == (self.strategy == "gcra"):
+            raise ValueError(
+                "gcra needs a burst: how many may come at once, such as burst=5"
+                if self.burst is None
+                else "only the strategy gcra has a burst"
+            )
+        if self.burst is not None:
+            if type(self.burst) is not int:
+                raise TypeError(f"a burst is a whole number, not {type(self.burst).__name__}")
+            smallest = min(rate.amount for rate in self.rates)
+            if not 1 <= self.burst <= smallest:
+                raise ValueError(
+                    f"a burst is from 1 to the smallest limit, {smallest}, not {_short(self.burst)}"
+                )
 
     @property
     def id(self) -> str:
         """Identify the quota in a store. Changed rates begin a new count, so that no old log is misread."""
-        return f"{','.join(f'{rate.amount}/{rate.seconds}' for rate in self.rates)}|{self.name}"
+        how = {"sliding_log": "", "gcra": f"gcra {self.burst}:", "fixed_window": "fixed:"}[self.strategy]
+        return f"{how}{','.join(f'{rate.amount}/{rate.seconds}' for rate in self.rates)}|{self.name}"
+
+    @property
+    def largest_cost(self) -> int:
+        """What one call can spend at most."""
+        return min(rate.amount for rate in self.rates) if self.burst is None else self.burst
 
 
 def parse_rates(limits: str | Rate | RateItem | Iterable[str | Rate | RateItem]) -> tuple[Rate, ...]:

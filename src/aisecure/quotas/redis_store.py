@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from aisecure.errors import Misconfigured, Unavailable
+from aisecure._flow import Effect, Flow, adrive, drive
+from aisecure.errors import Unavailable
+from aisecure.quotas._redis_connections import RedisConnections, Script, Wired, unavailable
 from aisecure.quotas.rates import Quota
-from aisecure.quotas.store import Counter, Refusal, Subject, canonical
+from aisecure.quotas.store import Ask, Refusal, Subject, canonical, standing
+from aisecure.standing import Standing
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
-    from redis import Redis
 
-__all__ = ["RedisStore"]
-
-#: A pool of `redis.asyncio`, and a semaphore of as many permits as it may open.
-_LoopConnections = tuple[Any, asyncio.Semaphore]
+__all__ = ["RedisCounter", "RedisStore", "digest_of", "tag_of"]
 
 #: First words of every key; the number is the version of what is stored under it.
 _PREFIX = "aisecure:q1"
@@ -27,20 +28,33 @@ _PREFIX = "aisecure:q1"
 #: Tenants that may stand in a key as they are; others are digested, so that no tenant can write into a hash tag.
 _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
+#: How many combinations of quotas have their words packed ahead; a guard has one for each kind of resource.
+_COMBINATIONS = 256
+
+
+class Receipt(NamedTuple):
+    """What was admitted, and the server's stamp on it, to give it back by."""
+
+    granted: int
+    stamp: bytes
+
 
 class RedisStore:
-    """Counts on a Redis server (6.2 or later), by that server's clock; needs ``aisecure[redis]``.
+    """Counts on Redis (6.2 or later), by that server's clock; needs ``aisecure[redis]``.
 
-    A hit is one EVALSHA, whatever the number of limits. Keys carry the tenant as hash tag and a digest of the rest,
-    so that all keys of a call lie on one node of a cluster; the digest is not secret, it keeps names short. They
-    expire by themselves. Run Redis with ``maxmemory-policy noeviction``: a server that evicts keys forgets limits.
+    A call is one EVALSHA, whatever the number of its limits. Keys carry the tenant as hash tag and a digest of the rest,
+    so that all keys of a tenant lie on one node of a Cluster; the digest is not secret, it keeps names short. On a
+    Cluster limits that all tenants share are a second round trip, and what the first spent is given back when the second
+    refuses. Keys expire by themselves. Run Redis with ``maxmemory-policy noeviction``: a server that evicts keys forgets
+    limits, and so does one that loses writes in a failover.
 
     Any number of threads may share a store, and any number of event loops. After a fork the child opens connections
     of its own. Nothing is tried twice: a call whose answer was lost may have been counted, and is refused. Asynchronous
     code awaits `aclose` before its event loop ends.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, with password if there is one. Never shown.
+        url: As for `RedisConnections`: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://host:port,host:port`` or
+            ``redis+sentinel://host:port,host:port/service``, with user and password if there are any. Never shown.
         timeout_seconds: For connecting, for an answer, and for a free connection, each.
         max_connections: For plain code; and as many for each event loop.
 
@@ -53,211 +67,233 @@ class RedisStore:
     def __init__(
         self, url: str | SecretStr, *, timeout_seconds: float = 0.5, max_connections: int = 50
     ) -> None:
-        if timeout_seconds <= 0 or max_connections < 1:
-            raise ValueError("timeout_seconds is above 0 and max_connections at least 1")
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError as err:
-            raise Misconfigured(
-                "counting on Redis needs the redis package: pip install 'aisecure[redis]'",
-                code="config.extra",
-            ) from err
-        self._redis = redis
-        self._url = url if isinstance(url, str) else url.get_secret_value()
-        self._timeout_seconds = timeout_seconds
-        self._max_connections = max_connections
-        self._options: dict[str, Any] = {
-            "socket_timeout": timeout_seconds,
-            "socket_connect_timeout": timeout_seconds,
-            # The protocol of every server, and without the push messages that later ones add to it.
-            "protocol": 2,
-        }
-        self.script = files(__package__).joinpath("window.lua").read_bytes()
-        # The name that Redis gives a script, no protection of anything.
-        self.script_digest = hashlib.sha1(self.script, usedforsecurity=False).hexdigest().encode()
-        try:
-            pool = redis.BlockingConnectionPool.from_url(
-                self._url,
-                retry=Retry(NoBackoff(), 0),
-                max_connections=max_connections,
-                timeout=timeout_seconds,
-                **self._options,
-            )
-        except (ValueError, TypeError):
-            # ``from None``: the text of the parser may quote the password.
-            raise Misconfigured(
-                "redis_url: write redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket",
-                code="config.redis",
-            ) from None
-        self._client: Redis = redis.Redis(connection_pool=pool)
-        # Connections of asyncio belong to the loop that opened them.
-        self._loops: dict[asyncio.AbstractEventLoop, _LoopConnections] = {}
+        self.connections = RedisConnections(
+            url, timeout_seconds=timeout_seconds, max_connections=max_connections
+        )
+        self.script = script("limits.lua")
+        self.refund_script = script("refund.lua")
+        self._combined: dict[tuple[Quota, ...], Wired] = {}
 
     def __repr__(self) -> str:
         return "RedisStore()"
 
-    def counter(self, quota: Quota) -> Counter:
+    def counter(self, quota: Quota) -> RedisCounter:
         """Return the counts of a quota; processes with the same server and an equal quota share them."""
-        return _RedisCounter(quota, self)
+        return RedisCounter(quota, self)
+
+    def hit_all(
+        self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None = None
+    ) -> tuple[int, Refusal] | None:
+        """Spend from every limit of several quotas, or from none and say which refused and why."""
+        return drive(self._hit_all(asks, cost, tell))
+
+    async def ahit_all(
+        self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None = None
+    ) -> tuple[int, Refusal] | None:
+        """Do as `hit_all`, in a coroutine."""
+        return await adrive(self._hit_all(asks, cost, tell))
+
+    def reset(self, asks: Sequence[Ask]) -> None:
+        """Forget what was spent."""
+        for group in self._groups(asks):
+            keys = [key for index in group for key in _counter(asks[index]).keys(asks[index].subject)]
+            self.connections.run(_FORGET, keys, ())
 
     def health(self) -> dict[str, Any]:
         """Ask the server whether it is there."""
-        try:
-            self._client.ping()
-        except (self._redis.RedisError, OSError) as err:
-            return {"ok": False, "store": "redis", "error_type": type(err).__name__}
-        return {"ok": True, "store": "redis"}
-
-    def run(self, heads: tuple[bytes, bytes], rest: bytes) -> Any:
-        """Run the script by its digest, or as a whole when the server does not know it (any more).
-
-        Args:
-            heads: Beginnings of the two commands.
-            rest: What both go on with.
-
-        Raises:
-            Unavailable: No answer, or an error: the server is down, slow, full, read-only, or keeps something else
-                under the key.
-        """
-        try:
-            # The pool's own connections, without the client on top: that costs as much as the server's work.
-            pool: Any = self._client.connection_pool
-            connection = pool.get_connection()
-            try:
-                connection.send_packed_command([heads[0] + rest], check_health=False)
-                try:
-                    return connection.read_response()
-                except self._redis.exceptions.NoScriptError:
-                    connection.send_packed_command([heads[1] + rest], check_health=False)
-                    return connection.read_response()
-            finally:
-                pool.release(connection)
-        except (self._redis.RedisError, OSError) as err:
-            raise _unavailable(err) from err
-
-    async def arun(self, heads: tuple[bytes, bytes], rest: bytes) -> Any:
-        """Do as `run`, in a coroutine."""
-        try:
-            pool, free = self._of_this_loop()
-            if free.locked():
-                async with asyncio.timeout(self._timeout_seconds):
-                    await free.acquire()
-            else:
-                await free.acquire()
-            try:
-                connection = await pool.get_connection()
-                try:
-                    await connection.send_packed_command([heads[0] + rest], check_health=False)
-                    try:
-                        return await connection.read_response()
-                    except self._redis.exceptions.NoScriptError:
-                        await connection.send_packed_command([heads[1] + rest], check_health=False)
-                        return await connection.read_response()
-                finally:
-                    await pool.release(connection)
-            finally:
-                free.release()
-        except (self._redis.RedisError, OSError) as err:
-            raise _unavailable(err) from err
+        return self.connections.health()
 
     def close(self) -> None:
         """Close all connections; those of a running event loop are closed by it, a moment later."""
-        self._client.close()
-        while self._loops:
-            loop, (pool, _) = self._loops.popitem()
-            if not loop.is_closed():
-                asyncio.run_coroutine_threadsafe(pool.aclose(), loop)
+        self.connections.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, before it ends."""
-        pool, _ = self._loops.pop(asyncio.get_running_loop(), (None, None))
-        if pool is not None:
-            await pool.aclose()
+        await self.connections.aclose()
 
-    def _of_this_loop(self) -> _LoopConnections:
-        loop = asyncio.get_running_loop()
-        connections = self._loops.get(loop)
-        if connections is None:
-            from redis.asyncio import ConnectionPool
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
+    def refund(self, ask: Ask, receipt: Receipt) -> Flow[None]:
+        """Give back what was admitted for an ask."""
+        counter = _counter(ask)
+        yield self._trip(
+            self.refund_script,
+            counter.keys(ask.subject),
+            (b"%d" % receipt.granted, receipt.stamp),
+            counter.words,
+        )
 
-            for ended in [other for other in self._loops if other.is_closed()]:
-                self._loops.pop(ended, None)
-            pool = ConnectionPool.from_url(
-                self._url, retry=Retry(NoBackoff(), 0), max_connections=self._max_connections, **self._options
-            )
-            # Not redis' own blocking pool, whose lock and timer would cost each hit a third of its time.
-            connections = self._loops[loop] = pool, asyncio.Semaphore(self._max_connections)
-        return connections
+    def _hit_all(
+        self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None
+    ) -> Flow[tuple[int, Refusal] | None]:
+        groups = self._groups(asks)
+        spent: list[tuple[list[int], Receipt]] = []
+        for group in groups:
+            part = [asks[index] for index in group]
+            # A plain answer is the cheapest; a receipt is needed only where a later group may refuse.
+            mode = b"t" if tell is not None else b"r" if len(groups) > 1 else b"0"
+            try:
+                answer = yield self._spending(part, cost, mode)
+                refused, receipt = _read(answer, part, tell)
+            except BaseException:
+                yield from self._take_back(asks, spent)
+                raise
+            if refused is not None:
+                yield from self._take_back(asks, spent)
+                return group[refused[0]], refused[1]
+            if receipt is not None:
+                spent.append((group, receipt))
+        return None
+
+    def _take_back(self, asks: Sequence[Ask], spent: list[tuple[list[int], Receipt]]) -> Flow[None]:
+        for group, receipt in spent:
+            for index in group:
+                if receipt.granted:
+                    # What cannot be given back stays spent: the refusal stands, also where unavailable would pass.
+                    with suppress(Unavailable):
+                        yield from self.refund(asks[index], receipt)
+
+    def _spending(self, asks: Sequence[Ask], cost: int, mode: bytes) -> Effect:
+        keys = [key for ask in asks for key in _counter(ask).keys(ask.subject)]
+        return self._trip(self.script, keys, (b"%d" % cost, mode), self._words(asks))
+
+    def _trip(self, what: Script, keys: Sequence[bytes], args: Sequence[bytes], words: Wired) -> Effect:
+        return Effect(self.connections.run, self.connections.arun, (what, keys, args, words))
+
+    def _groups(self, asks: Sequence[Ask]) -> list[list[int]]:
+        """Return positions of asks that can go in one trip, a tenant's own before those of everybody."""
+        if not self.connections.is_cluster or len(asks) == 1:
+            return [list(range(len(asks)))]
+        groups: dict[str, list[int]] = {}
+        for index, ask in enumerate(asks):
+            groups.setdefault(ask.subject[0], []).append(index)
+        return list(groups.values())
+
+    def _words(self, asks: Sequence[Ask]) -> Wired:
+        if len(asks) == 1:
+            return _counter(asks[0]).words
+        quotas = tuple(ask.counter.quota for ask in asks)
+        words = self._combined.get(quotas)
+        if words is None:
+            if len(self._combined) >= _COMBINATIONS:
+                self._combined.clear()
+            parts = [part for ask in asks for part in _counter(ask).words.parts]
+            words = self._combined[quotas] = Wired(*parts)
+        return words
 
 
-class _RedisCounter:
+class RedisCounter:
     """The counts of one quota. A hit is put together as it goes over the wire; all but key and cost is ready."""
 
     def __init__(self, quota: Quota, store: RedisStore) -> None:
+        self.quota = quota
         self._store = store
-        self._digest = hashlib.sha256(_framed(quota.id.encode("utf-8", "surrogatepass")))
+        self._run, self._arun = store.connections.run, store.connections.arun
+        self._digest = hashlib.sha256(framed(quota.id.encode("utf-8", "surrogatepass")))
         self._suffixes = tuple(b":%d" % index for index in range(len(quota.rates)))
-        count = b"%d" % len(quota.rates)
-        limits = [
-            b"%d" % number
-            for rate in quota.rates
-            for number in (rate.amount, rate.seconds * 1_000_000, rate.seconds * 1_000 + 1)
-        ]
-        size = b"*%d\r\n" % (3 + len(quota.rates) + 1 + len(limits))
-        self._heads = (
-            size + _wired(b"EVALSHA", store.script_digest, count),
-            size + _wired(b"EVAL", store.script, count),
-        )
-        self._limits = _wired(*limits)
+        self.words = Wired(*_words_of(quota))
 
     def hit(self, subject: Subject, cost: int) -> Refusal | None:
-        return _read(self._store.run(self._heads, self._rest(subject, cost)))
+        """Spend from every rate in one round trip, or from none and say why."""
+        return _plain(self._run(self._store.script, self.keys(subject), (b"%d" % cost, b"0"), self.words))
 
     async def ahit(self, subject: Subject, cost: int) -> Refusal | None:
-        return _read(await self._store.arun(self._heads, self._rest(subject, cost)))
+        """Do as `hit`, in a coroutine."""
+        answer = await self._arun(self._store.script, self.keys(subject), (b"%d" % cost, b"0"), self.words)
+        return _plain(answer)
 
-    def _rest(self, subject: Subject, cost: int) -> bytes:
-        digest = self._digest.copy()
-        for part in canonical(subject):
-            # A text, or a pair of type and digest; the first byte says which.
-            plain = isinstance(part, str)
-            raw = b"=" + part.encode("utf-8", "surrogatepass") if plain else b"#" + part[0].encode() + part[1]
-            digest.update(_framed(raw))
-        key = f"{_PREFIX}:{{{_tag(subject[0])}}}:{digest.hexdigest()[:40]}".encode()
-        return _wired(*[key + suffix for suffix in self._suffixes], b"%d" % cost) + self._limits
+    def take(self, subject: Subject, most: int) -> Flow[tuple[Receipt, Refusal | None]]:
+        """Spend as much of ``most`` as there is room for; nothing, and why, when there is none."""
+        asks = [Ask(self, subject)]
+        answer = yield self._store._trip(  # noqa: SLF001  (the other half of this module)
+            self._store.script, self.keys(subject), (b"%d" % most, b"k"), self.words
+        )
+        refused, receipt = _read(answer, asks, None)
+        assert receipt is not None  # noqa: S101  (this mode always has one)
+        return receipt, None if refused is None else refused[1]
+
+    def keys(self, subject: Subject) -> list[bytes]:
+        """Return the keys of a subject, one for each rate."""
+        digest = digest_of(self._digest.copy(), canonical(subject))
+        key = f"{_PREFIX}:{{{tag_of(subject[0])}}}:{digest}".encode()
+        return [key + suffix for suffix in self._suffixes]
 
 
-def _wired(*arguments: bytes) -> bytes:
-    """Return arguments of a command as Redis reads them (RESP)."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
+@cache
+def script(name: str) -> Script:
+    """Return a script of this package."""
+    return Script(files(__package__).joinpath(name).read_bytes())
 
 
-def _framed(raw: bytes) -> bytes:
-    return len(raw).to_bytes(4, "big") + raw
+_FORGET = Script(b"return redis.call('DEL', unpack(KEYS))")
 
 
-def _tag(tenant: str) -> str:
+def tag_of(tenant: str) -> str:
+    """Return what stands for a tenant in the hash tag of a key."""
     if _PLAIN_TENANT.fullmatch(tenant):
         return tenant
     return "~" + hashlib.sha256(tenant.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _read(answer: Any) -> Refusal | None:
+def digest_of(digest: Any, subject: Subject) -> str:
+    """Return a name for a canonical subject, after what the digest has taken in already: 160 bits in hexadecimal."""
+    for part in subject:
+        # A text, or a pair of type and digest; the first byte says which.
+        plain = isinstance(part, str)
+        raw = b"=" + part.encode("utf-8", "surrogatepass") if plain else b"#" + part[0].encode() + part[1]
+        digest.update(framed(raw))
+    return cast("str", digest.hexdigest()[:40])
+
+
+def framed(raw: bytes) -> bytes:
+    """Return bytes with their length before them, so that no two sequences of them are the same."""
+    return len(raw).to_bytes(4, "big") + raw
+
+
+def _counter(ask: Ask) -> RedisCounter:
+    return cast("RedisCounter", ask.counter)
+
+
+def _words_of(quota: Quota) -> list[bytes]:
+    """Return what the scripts are told of a quota: five words for each rate."""
+    words: list[bytes] = []
+    for rate in quota.rates:
+        period = rate.seconds * 1_000_000
+        if quota.strategy == "gcra":
+            numbers = (rate.amount, -(-period // rate.amount), 0, quota.burst or 1)
+        else:
+            # Expiry is reckoned in whole milliseconds, and may not come early for a log.
+            late = 1 if quota.strategy == "sliding_log" else 0
+            numbers = (rate.amount, period, rate.seconds * 1_000 + late, 0)
+        kind = {"sliding_log": b"l", "gcra": b"g", "fixed_window": b"f"}[quota.strategy]
+        words += [kind, *(b"%d" % number for number in numbers)]
+    return words
+
+
+def _plain(answer: Any) -> Refusal | None:
     if answer == 0:
         return None
     try:
         which, microseconds = answer
         return which - 1, microseconds / 1e6
     except (TypeError, ValueError) as err:
-        raise _unavailable(err) from err
+        raise unavailable(err) from err
 
 
-def _unavailable(err: Exception) -> Unavailable:
-    # Redis' own text may name host, key or user; the type is enough for a caller.
-    return Unavailable(
-        f"the limit could not be checked on Redis ({type(err).__name__})", code="unavailable.quota"
-    )
+def _read(
+    answer: Any, asks: Sequence[Ask], tell: list[Standing] | None
+) -> tuple[tuple[int, Refusal] | None, Receipt | None]:
+    """Return who refused and why, or None; and the receipt, where one was asked for."""
+    if answer == 0:
+        return None, None
+    places = [(index, rate) for index, ask in enumerate(asks) for rate in range(len(ask.counter.quota.rates))]
+    try:
+        which, microseconds, *more = answer
+        receipt = Receipt(int(more[0]), bytes(more[1])) if more else None
+        if tell is not None:
+            for (index, rate), used, reset in zip(places, more[2::2], more[3::2], strict=True):
+                tell.append(standing(asks[index].counter.quota, rate, used, reset / 1e6))
+        if not which:
+            return None, receipt
+        index, rate = places[which - 1]
+    except (TypeError, ValueError, IndexError) as err:
+        raise unavailable(err) from err
+    return (index, (rate, microseconds / 1e6)), receipt

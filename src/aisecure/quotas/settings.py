@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from aisecure.events import SecurityEvent
 from aisecure.guard import Guard
 from aisecure.ports import Ports
-from aisecure.quotas.guard import BY, rate_limit
+from aisecure.quotas.guard import rate_limit
+from aisecure.quotas.keys import BY
 from aisecure.quotas.memory import MemoryStore
 from aisecure.quotas.rates import parse_rates
 from aisecure.quotas.store import Store

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from aisecure.quotas.rates import Quota
+from aisecure.standing import Standing
 
-__all__ = ["Counter", "Refusal", "Store", "Subject", "canonical"]
+__all__ = ["EVERYBODY", "Ask", "Counter", "Refusal", "Store", "Subject", "canonical", "standing"]
 
 #: Whose count: the tenant, then the parts of the key, as they were given.
 Subject = tuple[Any, ...]
+
+#: Stands for the tenant of a count that all tenants share; the quota's name keeps it apart from a tenant of that name.
+EVERYBODY = "*"
 
 #: Why not: the position in ``quota.rates`` of the limit that takes longest to clear, and the seconds until all
 #: limits have room for the same cost, if nothing else is admitted. A bare tuple, since refusing has to be cheap too.
@@ -23,12 +28,14 @@ MAX_PART = 128
 class Counter(Protocol):
     """The counts of one quota in one store."""
 
+    quota: Quota
+
     def hit(self, subject: Subject, cost: int) -> Refusal | None:
         """Spend ``cost`` from every limit of the quota; or spend nothing and say why.
 
         Args:
             subject: Tenant and parts of the key; the counter makes them `canonical`.
-            cost: At least 1 and at most the smallest limit.
+            cost: At least 1 and at most the quota's ``largest_cost``.
 
         Raises:
             Unavailable: The store could not answer; nothing may be let through on its account.
@@ -37,6 +44,13 @@ class Counter(Protocol):
 
     async def ahit(self, subject: Subject, cost: int) -> Refusal | None:
         """Do as `hit`, without blocking the event loop."""
+
+
+class Ask(NamedTuple):
+    """One quota that a call has to pass, and for whom it counts."""
+
+    counter: Counter
+    subject: Subject
 
 
 @runtime_checkable
@@ -49,6 +63,32 @@ class Store(Protocol):
     def counter(self, quota: Quota) -> Counter:
         """Return the counts of a quota; the same ones for equal quotas."""
 
+    def hit_all(
+        self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None = None
+    ) -> tuple[int, Refusal] | None:
+        """Spend ``cost`` from every limit of several quotas; or spend nothing and say which ask was refused and why.
+
+        Args:
+            asks: Counters of this store, each at most once with a subject.
+            cost: As for `Counter.hit`; 0 spends nothing, to be told alone.
+            tell: Gets the standing of every limit after the call, in order.
+
+        Raises:
+            Unavailable: The store could not answer.
+        """
+
+    async def ahit_all(
+        self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None = None
+    ) -> tuple[int, Refusal] | None:
+        """Do as `hit_all`, without blocking the event loop."""
+
+    def reset(self, asks: Sequence[Ask]) -> None:
+        """Forget what was spent.
+
+        Raises:
+            Unavailable: The store could not answer.
+        """
+
     def health(self) -> dict[str, Any]:
         """Return JSON-ready facts, at least ``{"ok": bool}``."""
 
@@ -57,6 +97,22 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Release the connections of this event loop, before it ends."""
+
+
+def standing(quota: Quota, index: int, used: int, reset_seconds: float) -> Standing:
+    """Return the record of one limit of a quota.
+
+    Args:
+        quota: Whose.
+        index: Position in its ``rates``.
+        used: What counts at this moment.
+        reset_seconds: Until nothing of it counts any more.
+    """
+    rate = quota.rates[index]
+    room = rate.amount if quota.burst is None else quota.burst
+    return Standing(
+        quota.name, rate.amount, rate.seconds, max(0, room - used), max(0.0, reset_seconds), "requests", used
+    )
 
 
 def canonical(subject: Subject) -> Subject:

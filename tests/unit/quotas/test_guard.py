@@ -91,9 +91,11 @@ def test_a_function_that_gives_no_key_lets_nobody_through(key):
 
 
 def test_what_by_may_be_is_said_at_once():
-    with pytest.raises(ValueError, match="by is one of principal, tenant, resource, source"):
+    with pytest.raises(
+        ValueError, match="by is one of principal, tenant, source, resource, model, tool, route"
+    ):
         rate_limit("1/minute", by="user")
-    with pytest.raises(TypeError, match="a name or a function"):
+    with pytest.raises(TypeError, match="by is a name, several, or a function"):
         rate_limit("1/minute", by=7)  # type: ignore[arg-type]
 
 
@@ -238,7 +240,7 @@ def test_over_redis_plain_and_asynchronous_functions_share_a_count(redis_server,
         assert await aask("x") == "x"
         with pytest.raises(QuotaExceeded):
             await aask("x")
-        await guard.limiter.store.aclose()
+        await guard.store.aclose()
 
     ask("x")
     asyncio.run(main())

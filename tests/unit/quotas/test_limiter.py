@@ -111,7 +111,7 @@ def test_a_key_of_fifty_megabytes_is_counted_and_not_kept():
     key = "k" * 50_000_000
     assert [limiter.decide(key).allowed for _ in range(2)] == [True, False]
     counter: Any = store.counter(limiter.quota)
-    assert "kkk" not in str(counter._logs)
+    assert "kkk" not in str(counter._states)
 
 
 @pytest.mark.parametrize(

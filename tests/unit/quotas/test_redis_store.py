@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.quotas import Rate, RateLimiter, RedisStore
+from aisecure.quotas._redis_connections import Script
 
 RATES = st.lists(st.builds(Rate, st.integers(1, 9), st.integers(1, 6)), min_size=1, max_size=3, unique=True)
 STEPS = st.lists(
@@ -27,15 +27,18 @@ def store(redis_server, redis_client):
     store.close()
 
 
+def _clocked(script):
+    assert script.source.count(b"call('TIME')") == 1
+    return Script(script.source.replace(b"call('TIME')", b"call('HMGET', 'test:clock', 's', 'us')"))
+
+
 class ClockedStore(RedisStore):
     """The same script on the same server, which reads a clock that the test sets: the only change is where from."""
 
     def __init__(self, url, client):
         super().__init__(url)
         self.client = client
-        assert self.script.count(b"call('TIME')") == 1
-        self.script = self.script.replace(b"call('TIME')", b"call('HMGET', 'test:clock', 's', 'us')")
-        self.script_digest = hashlib.sha1(self.script, usedforsecurity=False).hexdigest().encode()
+        self.script, self.refund_script = map(_clocked, (self.script, self.refund_script))
 
     def set(self, microseconds):
         seconds, rest = divmod(microseconds, 1_000_000)
@@ -257,7 +260,7 @@ def test_a_cancelled_task_leaves_its_answer_to_nobody_else(redis_server, redis_c
 def test_a_pool_without_a_free_connection_is_unavailable_after_the_timeout(redis_server, redis_client):
     store = RedisStore(redis_server.url, timeout_seconds=0.05, max_connections=1)
     limiter = RateLimiter("3/hour", store=store)
-    pool = store._client.connection_pool
+    pool = store.connections._plain
     held = pool.get_connection()
     with pytest.raises(Unavailable):
         limiter.decide("k")
@@ -271,7 +274,7 @@ def test_a_loop_without_a_free_connection_is_unavailable_after_the_timeout(redis
     limiter = RateLimiter("3/hour", store=store)
 
     async def main():
-        _, free = store._of_this_loop()
+        _, free = store.connections._of_this_loop()
         await free.acquire()
         with pytest.raises(Unavailable):
             await limiter.adecide("k")

@@ -129,10 +129,21 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one model call, as the provider reported them."""
+    """Tokens of one model call, as the provider reported them.
+
+    Attributes:
+        input_tokens: All tokens of the prompt, also those that came from the provider's cache or went into it.
+        output_tokens: All tokens of the answer, also those of reasoning that is not shown.
+        cache_read_tokens: Those of the prompt that came from the cache.
+        cache_write_tokens: Those of the prompt that went into the cache.
+        reasoning_tokens: Those of the answer that were reasoning.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 def uuid7(unix_seconds: float | None = None) -> str:

@@ -16,14 +16,18 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
+    from aisecure.quotas.prices import Price, Prices
     from aisecure.quotas.redis_store import RedisStore
     from aisecure.quotas.settings import Rule, Settings, build
+    from aisecure.quotas.tokens import TokenCounter, at_most, input_tokens, output_limit
 
 __all__ = [
     "Ask",
     "Counter",
     "Limit",
     "MemoryStore",
+    "Price",
+    "Prices",
     "Quota",
     "Rate",
     "RateLimitGuard",
@@ -33,7 +37,11 @@ __all__ = [
     "Rule",
     "Settings",
     "Store",
+    "TokenCounter",
+    "at_most",
     "build",
+    "input_tokens",
+    "output_limit",
     "parse_rates",
     "rate_limit",
     "self_tests",
@@ -41,10 +49,16 @@ __all__ = [
 
 #: Resolved on first use: settings bring pydantic, the store over the network asyncio.
 _LAZY = {
+    "Price": "aisecure.quotas.prices",
+    "Prices": "aisecure.quotas.prices",
     "RedisStore": "aisecure.quotas.redis_store",
     "Rule": "aisecure.quotas.settings",
     "Settings": "aisecure.quotas.settings",
+    "TokenCounter": "aisecure.quotas.tokens",
+    "at_most": "aisecure.quotas.tokens",
     "build": "aisecure.quotas.settings",
+    "input_tokens": "aisecure.quotas.tokens",
+    "output_limit": "aisecure.quotas.tokens",
     "self_tests": "aisecure.quotas._self_tests",
 }
 

@@ -111,6 +111,8 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
+    "quota.degraded": _row("The store of limits does not answer; each process goes on with its share.", _HIGH, "error_type", "processes"),
+    "quota.recovered": _row("The store of limits answers again.", _MEDIUM),
     # models
     "model.drift": _row("A response named another model than the pinned one.", _HIGH, "pinned", "seen"),
     # the shield itself

@@ -16,6 +16,8 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
+    from aisecure.quotas.leases import LeasedStore
+    from aisecure.quotas.local_share import LocalShare
     from aisecure.quotas.prices import Price, Prices
     from aisecure.quotas.redis_store import RedisStore
     from aisecure.quotas.settings import Rule, Settings, build
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Ask",
     "Counter",
+    "LeasedStore",
     "Limit",
+    "LocalShare",
     "MemoryStore",
     "Price",
     "Prices",
@@ -51,6 +55,8 @@ __all__ = [
 _LAZY = {
     "Price": "aisecure.quotas.prices",
     "Prices": "aisecure.quotas.prices",
+    "LocalShare": "aisecure.quotas.local_share",
+    "LeasedStore": "aisecure.quotas.leases",
     "RedisStore": "aisecure.quotas.redis_store",
     "Rule": "aisecure.quotas.settings",
     "Settings": "aisecure.quotas.settings",

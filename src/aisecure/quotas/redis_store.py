@@ -77,9 +77,14 @@ class RedisStore:
     def __repr__(self) -> str:
         return "RedisStore()"
 
-    def counter(self, quota: Quota) -> RedisCounter:
-        """Return the counts of a quota; processes with the same server and an equal quota share them."""
-        return RedisCounter(quota, self)
+    def counter(self, quota: Quota, *, longer_seconds: float = 0.0) -> RedisCounter:
+        """Return the counts of a quota; processes with the same server and an equal quota share them.
+
+        Args:
+            quota: What is limited.
+            longer_seconds: How much longer than said every window is; counts of different lengths are apart.
+        """
+        return RedisCounter(quota, self, longer_seconds)
 
     def hit_all(
         self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None = None
@@ -183,13 +188,15 @@ class RedisStore:
 class RedisCounter:
     """The counts of one quota. A hit is put together as it goes over the wire; all but key and cost is ready."""
 
-    def __init__(self, quota: Quota, store: RedisStore) -> None:
+    def __init__(self, quota: Quota, store: RedisStore, longer_seconds: float = 0.0) -> None:
         self.quota = quota
         self._store = store
         self._run, self._arun = store.connections.run, store.connections.arun
-        self._digest = hashlib.sha256(framed(quota.id.encode("utf-8", "surrogatepass")))
+        longer = round(longer_seconds * 1e6)
+        name = f"{longer} longer:{quota.id}" if longer else quota.id
+        self._digest = hashlib.sha256(framed(name.encode("utf-8", "surrogatepass")))
         self._suffixes = tuple(b":%d" % index for index in range(len(quota.rates)))
-        self.words = Wired(*_words_of(quota))
+        self.words = Wired(*_words_of(quota, longer))
 
     def hit(self, subject: Subject, cost: int) -> Refusal | None:
         """Spend from every rate in one round trip, or from none and say why."""
@@ -200,14 +207,17 @@ class RedisCounter:
         answer = await self._arun(self._store.script, self.keys(subject), (b"%d" % cost, b"0"), self.words)
         return _plain(answer)
 
-    def take(self, subject: Subject, most: int) -> Flow[tuple[Receipt, Refusal | None]]:
-        """Spend as much of ``most`` as there is room for; nothing, and why, when there is none."""
-        asks = [Ask(self, subject)]
-        answer = yield self._store._trip(  # noqa: SLF001  (the other half of this module)
-            self._store.script, self.keys(subject), (b"%d" % most, b"k"), self.words
+    def take(
+        self, subject: Subject, most: int, *, partial: bool = True
+    ) -> Flow[tuple[Receipt, Refusal | None]]:
+        """Spend as much of ``most`` as there is room for, or all of it; nothing, and why, when there is no room."""
+        args = (b"%d" % most, b"k" if partial else b"r")
+        answer = yield Effect(
+            self._run, self._arun, (self._store.script, self.keys(subject), args, self.words)
         )
-        refused, receipt = _read(answer, asks, None)
-        assert receipt is not None  # noqa: S101  (this mode always has one)
+        refused, receipt = _read(answer, (Ask(self, subject),), None)
+        if receipt is None:
+            raise unavailable(TypeError("no receipt"))
         return receipt, None if refused is None else refused[1]
 
     def keys(self, subject: Subject) -> list[bytes]:
@@ -252,17 +262,17 @@ def _counter(ask: Ask) -> RedisCounter:
     return cast("RedisCounter", ask.counter)
 
 
-def _words_of(quota: Quota) -> list[bytes]:
+def _words_of(quota: Quota, longer: int) -> list[bytes]:
     """Return what the scripts are told of a quota: five words for each rate."""
     words: list[bytes] = []
     for rate in quota.rates:
-        period = rate.seconds * 1_000_000
+        period = rate.seconds * 1_000_000 + longer
         if quota.strategy == "gcra":
             numbers = (rate.amount, -(-period // rate.amount), 0, quota.burst or 1)
         else:
             # Expiry is reckoned in whole milliseconds, and may not come early for a log.
             late = 1 if quota.strategy == "sliding_log" else 0
-            numbers = (rate.amount, period, rate.seconds * 1_000 + late, 0)
+            numbers = (rate.amount, period, -(-period // 1_000) + late, 0)
         kind = {"sliding_log": b"l", "gcra": b"g", "fixed_window": b"f"}[quota.strategy]
         words += [kind, *(b"%d" % number for number in numbers)]
     return words

@@ -9,10 +9,10 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.quotas.clocked import ClockedStore
 
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.quotas import Rate, RateLimiter, RedisStore
-from aisecure.quotas._redis_connections import Script
 
 RATES = st.lists(st.builds(Rate, st.integers(1, 9), st.integers(1, 6)), min_size=1, max_size=3, unique=True)
 STEPS = st.lists(
@@ -25,24 +25,6 @@ def store(redis_server, redis_client):
     store = RedisStore(redis_server.url)
     yield store
     store.close()
-
-
-def _clocked(script):
-    assert script.source.count(b"call('TIME')") == 1
-    return Script(script.source.replace(b"call('TIME')", b"call('HMGET', 'test:clock', 's', 'us')"))
-
-
-class ClockedStore(RedisStore):
-    """The same script on the same server, which reads a clock that the test sets: the only change is where from."""
-
-    def __init__(self, url, client):
-        super().__init__(url)
-        self.client = client
-        self.script, self.refund_script = map(_clocked, (self.script, self.refund_script))
-
-    def set(self, microseconds):
-        seconds, rest = divmod(microseconds, 1_000_000)
-        self.client.hset("test:clock", mapping={"s": seconds, "us": rest})
 
 
 @pytest.fixture

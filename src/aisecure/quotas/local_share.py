@@ -40,6 +40,7 @@ class LocalShare:
     Raises:
         ValueError: A number out of range.
 
+    >>> from aisecure.quotas import RedisStore
     >>> store = LocalShare(RedisStore("redis://limits.example:6379"), processes=8)
     """
 

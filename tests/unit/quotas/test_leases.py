@@ -99,6 +99,34 @@ def test_a_hundred_processes_never_admit_more_than_the_limit_in_any_window(world
         assert most_in_any(period, admitted) >= 0.85 * rates[0].amount
 
 
+def test_leases_that_are_spent_at_the_last_moment_are_not_followed_by_a_whole_new_limit(world):
+    """The worst that processes can do together: take early, spend late, and take anew as soon as may be."""
+    place = world(100, lease_seconds=1.0)
+    limiters = [RateLimiter("400/minute", store=store) for store in place.stores]
+    admitted: list[float] = []
+
+    def spend(most):
+        for limiter in limiters:
+            for _ in range(most):
+                if not limiter.decide("k").allowed:
+                    break
+                insort(admitted, place.now)
+
+    for _ in range(6):  # until each process takes as much as it may
+        for limiter in limiters[:20]:
+            for _ in range(30):
+                limiter.decide("k")
+        place.advance(62)
+    held = [lease.wanted for limiter in limiters for lease in limiter.counter.leases.values()]
+    assert max(held) == 8
+    for pause in (0.999, 59.002, 0.999, 59.5, 0.5, 1.0):
+        spend(1)
+        place.advance(pause)
+        spend(100)
+    assert len(admitted) > 400
+    assert most_in_any(60, admitted) <= 400
+
+
 def test_the_number_of_round_trips_falls_with_the_share(redis_server, redis_client):
     limiter = RateLimiter("100000/hour", store=LeasedStore(RedisStore(redis_server.url), lease_seconds=60))
     for _ in range(200):

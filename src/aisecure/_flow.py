@@ -327,11 +327,16 @@ class Passage:
     # -- how it ended
 
     def note_reply(self, output: Any) -> None:
-        """Take model and usage from what the provider states."""
+        """Take model and usage from what the provider states, in the whole output or chunk by chunk."""
         reply = read_reply(output)
-        if reply is not None:
-            self.model = reply.model or self.model
-            self.usage = reply.usage or self.usage
+        if reply is None:
+            return
+        self.model = reply.model or self.model
+        if reply.usage is not None:
+            if self.usage is None:
+                self.usage = reply.usage
+            else:
+                self.usage = self.usage + reply.usage if reply.adds else self.usage.most(reply.usage)
 
     def note_findings(self, findings: Iterable[Finding]) -> None:
         """Add findings to the event."""

@@ -147,6 +147,26 @@ class Usage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        """Return the tokens of both."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+    def most(self, other: Usage) -> Usage:
+        """Return the larger of each count, for counts that grow while an answer is streamed."""
+        return Usage(
+            max(self.input_tokens, other.input_tokens),
+            max(self.output_tokens, other.output_tokens),
+            max(self.cache_read_tokens, other.cache_read_tokens),
+            max(self.cache_write_tokens, other.cache_write_tokens),
+            max(self.reasoning_tokens, other.reasoning_tokens),
+        )
+
 
 def uuid7(unix_seconds: float | None = None) -> str:
     """Return a UUID version 7 (RFC 9562 section 5.7): ordered by time, 74 random bits.
@@ -277,6 +297,12 @@ class SecurityEvent:
         if self.usage is not None:
             out["gen_ai.usage.input_tokens"] = self.usage.input_tokens
             out["gen_ai.usage.output_tokens"] = self.usage.output_tokens
+            parts = {
+                "gen_ai.usage.cache_read.input_tokens": self.usage.cache_read_tokens,
+                "gen_ai.usage.cache_creation.input_tokens": self.usage.cache_write_tokens,
+                "gen_ai.usage.reasoning.output_tokens": self.usage.reasoning_tokens,
+            }
+            out.update({name: tokens for name, tokens in parts.items() if tokens})
         if self.latency_ms is not None:
             out["latency_ms"] = self.latency_ms
         if self.detail:

@@ -16,6 +16,7 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
+    from aisecure.quotas.concurrency import Concurrency, Occupancy, Slot
     from aisecure.quotas.leases import LeasedStore
     from aisecure.quotas.local_share import LocalShare
     from aisecure.quotas.prices import Price, Prices
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ask",
+    "Concurrency",
     "Counter",
     "LeasedStore",
     "Limit",
     "LocalShare",
     "MemoryStore",
+    "Occupancy",
     "Price",
     "Prices",
     "Quota",
@@ -40,6 +43,7 @@ __all__ = [
     "Refusal",
     "Rule",
     "Settings",
+    "Slot",
     "Store",
     "TokenCounter",
     "at_most",
@@ -57,6 +61,9 @@ _LAZY = {
     "Prices": "aisecure.quotas.prices",
     "LocalShare": "aisecure.quotas.local_share",
     "LeasedStore": "aisecure.quotas.leases",
+    "Concurrency": "aisecure.quotas.concurrency",
+    "Occupancy": "aisecure.quotas.concurrency",
+    "Slot": "aisecure.quotas.concurrency",
     "RedisStore": "aisecure.quotas.redis_store",
     "Rule": "aisecure.quotas.settings",
     "Settings": "aisecure.quotas.settings",

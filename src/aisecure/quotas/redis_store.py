@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aisecure._flow import Effect, Flow, adrive, drive
 from aisecure.errors import Unavailable
-from aisecure.quotas._redis_connections import RedisConnections, Script, Wired, unavailable
+from aisecure.quotas._redis_connections import RedisConnections, unavailable
+from aisecure.quotas._redis_wire import Script, Wired
 from aisecure.quotas.rates import Quota
 from aisecure.quotas.store import Ask, Refusal, Subject, canonical, standing
 from aisecure.standing import Standing

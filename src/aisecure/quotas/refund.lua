@@ -24,7 +24,7 @@ for i = 1, #KEYS do
   else
     -- Only to the window in which it was admitted.
     local count, rest = tonumber(call('GET', key) or 0), call('PTTL', key)
-    if count >= cost and rest > 0 and since <= ARGV[at + 3] * 1000 - rest * 1000 then
+    if count >= cost and rest > 0 and since <= (ARGV[at + 3] - rest + 1) * 1000 then
       call('DECRBY', key, cost)
     end
   end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisecure.quotas import RedisStore
-from aisecure.quotas._redis_connections import Script
+from aisecure.quotas._redis_wire import Script
 
 
 def clocked(script: Script) -> Script:

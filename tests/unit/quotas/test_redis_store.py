@@ -242,7 +242,7 @@ def test_a_cancelled_task_leaves_its_answer_to_nobody_else(redis_server, redis_c
 def test_a_pool_without_a_free_connection_is_unavailable_after_the_timeout(redis_server, redis_client):
     store = RedisStore(redis_server.url, timeout_seconds=0.05, max_connections=1)
     limiter = RateLimiter("3/hour", store=store)
-    pool = store.connections._plain
+    pool = store.connections._pool(None)
     held = pool.get_connection()
     with pytest.raises(Unavailable):
         limiter.decide("k")
@@ -256,7 +256,7 @@ def test_a_loop_without_a_free_connection_is_unavailable_after_the_timeout(redis
     limiter = RateLimiter("3/hour", store=store)
 
     async def main():
-        _, free = store.connections._of_this_loop()
+        free = store.connections._of_this_loop().free
         await free.acquire()
         with pytest.raises(Unavailable):
             await limiter.adecide("k")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -56,9 +56,9 @@ class Standing:
 _WANTED: ContextVar[list[Standing] | None] = ContextVar("aisecure_standings", default=None)
 
 
-def wanted_standings() -> list[Standing] | None:
-    """Return the list that the request's adapter wants filled, or None where nobody asks; guards call it."""
-    return _WANTED.get()
+#: Returns the list that the request's adapter wants filled, or None where nobody asks; guards call it. It is the
+#: variable's own method, since every limit asks.
+wanted_standings: Callable[[], list[Standing] | None] = _WANTED.get
 
 
 @contextmanager

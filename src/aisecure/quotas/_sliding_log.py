@@ -36,16 +36,16 @@ class SlidingLog(MemoryCounter):
     def __init__(self, quota: Quota, store: MemoryStore) -> None:
         super().__init__(quota, store)
         only = self._periods[0] if len(self._periods) == 1 else 0
-        self._bound = store.lock.acquire, store.lock.release, store.now, only
+        self._bound = store.lock.acquire, store.lock.release, store.now, only, self._states.get
 
     def hit(self, subject: Subject, cost: int) -> Refusal | None:
         """Spend from every rate, or from none and say why."""
         # Written out flat, with acquire and release for ``with``: this is the path that has to be fast.
-        acquire, release, clock, only = self._bound
+        acquire, release, clock, only, find = self._bound
         acquire()
         try:
             now = clock()
-            logs = self._states.get(subject)
+            logs = find(subject)
             if logs is None or cost != 1:
                 refusal = self._hit(subject, now, cost)
             elif only:

@@ -17,6 +17,9 @@ __all__ = ["MAX_COST", "RateLimiter", "Reasons"]
 MAX_COST = 100_000
 
 
+_DENY = Outcome.DENY  # an enumeration looks its members up slowly
+
+
 class RateLimiter:
     """At most so many in any window, counted by key.
 
@@ -88,7 +91,7 @@ class RateLimiter:
         if (tell := wanted_standings()) is not None:
             return self._answer(self.store.hit_all((Ask(self.counter, (tenant, *key)),), cost, tell))
         hit = self._hit  # bound to a name: CPython looks a method up for ``self._hit(...)`` and finds none
-        answer = hit((tenant, *key), cost)
+        answer = hit((tenant,) + key, cost)  # noqa: RUF005  (half the price of unpacking)
         return ALLOW if answer is None else self._reasons.refuse(answer)
 
     async def adecide(self, *key: str | bytes | int, tenant: str = "default", cost: int = 1) -> Decision:
@@ -154,7 +157,7 @@ class Reasons:
     def refuse(self, refusal: Refusal) -> Decision:
         """Return the refusal as a decision."""
         which, seconds = refusal
-        return Decision(Outcome.DENY, "quota.exceeded", self._reasons[which], (), seconds)
+        return Decision(_DENY, "quota.exceeded", self._reasons[which], (), seconds)
 
 
 def check_cost(cost: int, most: int) -> Decision | None:

@@ -103,6 +103,7 @@ class Plan:
     after: tuple[_Hook, ...]
     stream: tuple[Guard, ...]
     observe: tuple[Guard, ...]
+    pace: tuple[Guard, ...]
     settle: tuple[Guard, ...]
     sinks: tuple[EventSink, ...]
     clock: Clock
@@ -120,7 +121,7 @@ class Plan:
         for guard in guards:
             if not isinstance(guard, Guard):
                 raise TypeError(f"a guard is an instance of aisecure.guard.Guard, not {type(guard).__name__}")
-            for name in ("identify", "before", "after", "stream", "observe", "settle"):
+            for name in ("identify", "before", "after", "stream", "observe", "pace", "settle"):
                 if inspect.iscoroutinefunction(getattr(guard, name)):
                     raise TypeError(f"{type(guard).__name__}.{name} is a coroutine function; call it a{name}")
         for sink in sinks:
@@ -154,6 +155,7 @@ class Plan:
             hooks("after"),
             having("stream"),
             having("observe"),
+            having("pace"),
             having("settle"),
             sinks,
             clock or SystemClock(),

@@ -11,6 +11,7 @@ from inspect import isawaitable
 from typing import Any
 
 from aisecure._flow import Flow, Passage, adrive, decision_of, drive
+from aisecure._pace import Pacer
 from aisecure.content import Part, rewrite
 from aisecure.errors import Denied
 from aisecure.guard import Guard
@@ -223,11 +224,12 @@ def _stream(
         if opening is not None:
             source = drive(opening)
         gate = Gate(passage)
+        pacer = Pacer.of(passage)
         if opening is None:
             yield None
         assert source is not None  # noqa: S101  (one of the two is given)
         free = gate.free
-        for chunk in source:
+        for chunk in source if pacer is None else pacer.paced(source):
             if type(chunk) in free:
                 passed += 1
                 yield chunk
@@ -273,11 +275,12 @@ async def _astream(
         if opening is not None:
             source = await adrive(opening)
         gate = Gate(passage)
+        pacer = Pacer.of(passage)
         if opening is None:
             yield None
         assert source is not None  # noqa: S101  (one of the two is given)
         free = gate.free
-        async for chunk in source:
+        async for chunk in source if pacer is None else pacer.apaced(source):
             if type(chunk) in free:
                 passed += 1
                 yield chunk

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aisecure.call import Call
     from aisecure.ports import Clock, EventSink, TextFilter
 
-__all__ = ["Changed", "Ending", "Guard", "Verdict"]
+__all__ = ["Changed", "Ending", "Guard", "Pace", "Verdict"]
 
 _EVERYTHING = ("*",)
 
@@ -55,6 +55,21 @@ class Ending:
     error_type: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a guard lets one stream take.
+
+    Attributes:
+        idle: Seconds that the source may be silent, and the refusal after them.
+        total: Seconds that the stream may last, and the refusal after them.
+        see: Judges each chunk as the source gives it, bare text too; it may keep count in what it closes over.
+    """
+
+    idle: tuple[float, Decision] | None = None
+    total: tuple[float, Decision] | None = None
+    see: Callable[[Any], Decision | None] | None = None
+
+
 #: What a hook returns: a decision, a change, or None for "nothing to say".
 Verdict = Decision | Changed | None
 
@@ -78,6 +93,7 @@ class Guard:
     - ``stream(call)``: a fresh `TextFilter` for the text of a streamed output, or None.
     - ``observe(call, chunk)``: looks at each chunk of a stream that is more than text; may refuse. What is
       to be said about text is said by a filter, which sees it whole.
+    - ``pace(call)``: how long, and through which looks at its chunks, a stream may go on: a `Pace`, or None.
     - ``settle(call, ending)``: always runs last, once, for each call that this guard let in; also when
       the call failed or was cancelled. It must not block for long: nothing awaits it.
 
@@ -128,6 +144,9 @@ class Guard:
 
     def observe(self, call: Call, chunk: Any) -> Decision | None:
         """Judge one chunk of a stream that is no bare text."""
+
+    def pace(self, call: Call) -> Pace | None:
+        """Return what a streamed output may take, or None."""
 
     def settle(self, call: Call, ending: Ending) -> None:
         """Take note of how the call ended."""

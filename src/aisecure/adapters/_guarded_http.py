@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from aisecure._flow import Passage, adrive, decision_of
+from aisecure._pace import Pacer, Watch
 from aisecure._stream import Gate
 from aisecure.adapters._answer import Answer, Message, Receive, Send, header
 from aisecure.adapters._bodies import decode, encode, is_json, is_text, media_type
@@ -69,7 +70,7 @@ async def serve(
         if call.input is not value:
             body = _encoded(passage, call.input, kind)
             scope = _resized(scope, len(body))
-        await app(_plain(scope), _replay(body, receive), output.send)
+        await output.run(app(_plain(scope), _replay(body, receive), output.send))
         output.require()
     except BaseException as err:
         passage.fail(output.refusal or err)
@@ -126,8 +127,27 @@ class _Output:
         self._size = 0
         self._codec: Codec | None = None
         self._gate: Gate | None = None
+        self._pacer: Pacer | None = None
+        self._watch: Watch | None = None
         #: Kept here as well as raised: the application may catch what its ``send`` raises.
         self.refusal: AISecureError | None = None
+
+    async def run(self, application: Awaitable[None]) -> None:
+        """Run the application, and interrupt it when its stream is late and a guard wants that.
+
+        Raises:
+            Denied: A stream was late.
+        """
+        if not self._passage.plan.pace:
+            await application
+            return
+        self._watch = Watch()
+        try:
+            async with self._watch:
+                await application
+        except Denied as err:
+            self.refusal = self.refusal or err
+            raise
 
     async def send(self, message: Message) -> None:
         if self.refusal is not None:
@@ -186,6 +206,10 @@ class _Output:
         if self._pieces is not None or self._codec is not None:
             headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
         await self._answer.send({**message, "headers": headers})
+        if self._gate is not None and self._watch is not None:
+            self._pacer = Pacer.of(self._passage)
+            if self._pacer is not None:
+                self._watch.wait(self._pacer, silent=True)
 
     async def _body(self, data: bytes, more: bool) -> None:  # noqa: FBT001  (the message's own field)
         if self._pieces is not None:
@@ -196,6 +220,21 @@ class _Output:
             if not more:
                 await self._finish_whole(b"".join(self._pieces))
             return
+        if self._pacer is not None and self._watch is not None:
+            if data:
+                self._pacer.came(data)
+            if not more:
+                self._watch.rest()
+                await self._piece(data, more)
+                return
+            self._watch.wait(self._pacer, silent=False)
+            await self._piece(data, more)
+            self._watch.wait(self._pacer, silent=True)
+            return
+        await self._piece(data, more)
+
+    async def _piece(self, data: bytes, more: bool) -> None:  # noqa: FBT001  (as above)
+        """Take a piece of a stream through the gate and send what may go on."""
         if self._codec is not None:
             data = self._codec.feed(bytes(data)) + (b"" if more else self._codec.finish())
         elif self._gate is not None and data:

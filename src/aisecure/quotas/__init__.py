@@ -17,17 +17,20 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
     from aisecure.quotas.concurrency import Concurrency, Occupancy, Slot
+    from aisecure.quotas.input_limits import InputLimits
     from aisecure.quotas.leases import LeasedStore
     from aisecure.quotas.local_share import LocalShare
     from aisecure.quotas.prices import Price, Prices
     from aisecure.quotas.redis_store import RedisStore
     from aisecure.quotas.settings import Rule, Settings, build
+    from aisecure.quotas.stream_limits import StreamLimits
     from aisecure.quotas.tokens import TokenCounter, at_most, input_tokens, output_limit
 
 __all__ = [
     "Ask",
     "Concurrency",
     "Counter",
+    "InputLimits",
     "LeasedStore",
     "Limit",
     "LocalShare",
@@ -45,6 +48,7 @@ __all__ = [
     "Settings",
     "Slot",
     "Store",
+    "StreamLimits",
     "TokenCounter",
     "at_most",
     "build",
@@ -57,16 +61,18 @@ __all__ = [
 
 #: Resolved on first use: settings bring pydantic, the store over the network asyncio.
 _LAZY = {
+    "Concurrency": "aisecure.quotas.concurrency",
+    "InputLimits": "aisecure.quotas.input_limits",
+    "LeasedStore": "aisecure.quotas.leases",
+    "LocalShare": "aisecure.quotas.local_share",
+    "Occupancy": "aisecure.quotas.concurrency",
     "Price": "aisecure.quotas.prices",
     "Prices": "aisecure.quotas.prices",
-    "LocalShare": "aisecure.quotas.local_share",
-    "LeasedStore": "aisecure.quotas.leases",
-    "Concurrency": "aisecure.quotas.concurrency",
-    "Occupancy": "aisecure.quotas.concurrency",
-    "Slot": "aisecure.quotas.concurrency",
     "RedisStore": "aisecure.quotas.redis_store",
     "Rule": "aisecure.quotas.settings",
     "Settings": "aisecure.quotas.settings",
+    "Slot": "aisecure.quotas.concurrency",
+    "StreamLimits": "aisecure.quotas.stream_limits",
     "TokenCounter": "aisecure.quotas.tokens",
     "at_most": "aisecure.quotas.tokens",
     "build": "aisecure.quotas.settings",

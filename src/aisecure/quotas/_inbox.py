@@ -38,7 +38,7 @@ class Inbox(Generic[T]):
     def empty(self) -> None:
         """Take all messages, unless somebody else is about to; call it after every use of the lock."""
         # A message that is put after the inner loop saw none finds the lock held, and is seen by the outer one.
-        while self.messages and self.lock.acquire(blocking=False):
+        while self.messages and self.lock.acquire(False):
             try:
                 while self.messages:
                     self._take(self.messages.popleft())

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["Line", "Slots"]
 
 
+#: Lines of idle keys that are kept, beside as many as there are busy ones.
+_SPARE = 64
+
+#: More slots than anybody gives back.
+_NOBODYS = 1 << 62
+
+
 class Line:
     """The slots of one key. A slot passes from call to call, so while somebody waits none is free."""
 
-    __slots__ = ("queue", "subject", "used")
+    __slots__ = ("queue", "used")
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self) -> None:
         self.used = 0
         self.queue: FairQueue | None = None
 
@@ -38,7 +44,7 @@ class Line:
 
 
 class Slots:
-    """Slots by key; a key has a `Line` only while somebody holds one of its slots.
+    """Slots by key. Keys that are idle are forgotten, a few of them later than at once.
 
     Args:
         each: Slots of one key.
@@ -59,43 +65,95 @@ class Slots:
         clock: Clock | None = None,
         unlimited: bool = False,
     ) -> None:
-        self._each = each
+        self._each = sys.maxsize if unlimited else each
         self._queue = queue
         self._wait_seconds = wait_seconds
         self._max_keys = max_keys
-        self._unlimited = unlimited
         self._now = (clock or SystemClock()).monotonic
         self.busy = Decision.deny(
             "quota.concurrency", f"As many calls as may run at once ({each}) are running."
         )
         self._late = Decision.deny("quota.concurrency", f"No call ended within {wait_seconds:g} seconds.")
         self._crowded = Decision.deny("quota.queue_full", f"As many calls as may wait ({queue}) are waiting.")
+        self.lines: dict[Subject, Line] = {}
         self.start_empty()
         start_empty_in_children(self)
 
     def start_empty(self) -> None:
         """Forget all calls, as a forked child has to: none of them is its own."""
-        self.lines: dict[Subject, Line] = {}
+        for line in self.lines.values():
+            # Code that holds one of the parent's slots will still give it back here; it must never become idle.
+            line.used += _NOBODYS
+            line.queue = None
+        self.lines = {}
+        self._busy = 0
         self._inbox: Inbox[Line | Waiter] = Inbox(self._take_back)
         self._lock = self._inbox.lock
+        self._bound = self._lock.acquire, self._lock.release, self.lines, self._inbox.messages
 
-    def acquire(self, subject: Subject, party: Callable[[], Subject]) -> Line | Decision:
-        """Return a slot, or why there is none; blocks the thread while the caller waits.
+    def take(self, subject: Subject) -> Line | None:
+        """Take a free slot of a tenant and key, or return None.
+
+        Raises:
+            QuotaExceeded: Too many keys are busy.
+            TypeError, ValueError: The subject is none.
+        """
+        # Written out flat, here and in give_back: nearly every call finds a slot, and has to pay little for it.
+        acquire, release, lines, messages = self._bound
+        acquire()
+        try:
+            line = lines.get(subject)
+            if line is None:
+                line = self._line(canonical(subject))
+            used = line.used
+            if used >= self._each:
+                return None
+            if not used:
+                busy = self._busy
+                if busy >= self._max_keys:
+                    self._refuse_too_many()
+                self._busy = busy + 1
+            line.used = used + 1
+            return line
+        finally:
+            release()
+            if messages:
+                self._inbox.empty()
+
+    def give_back(self, line: Line) -> None:
+        """Give a slot to whose turn it is, or free it. It waits for nothing, and may be called anywhere."""
+        acquire, release, lines, messages = self._bound
+        if not acquire(False):
+            self._inbox.put(line)
+            return
+        try:
+            if line.queue:
+                self._take_back(line)
+            else:
+                line.used = used = line.used - 1
+                if not used:
+                    self._busy = busy = self._busy - 1
+                    if len(lines) > 2 * busy + _SPARE:
+                        self._forget_idle()
+        finally:
+            release()
+            if messages:
+                self._inbox.empty()
+
+    def wait(self, subject: Subject, party: Subject) -> Line | Decision:
+        """Return a slot, or why there is none; blocks the thread until then.
 
         Where the thread runs an event loop nobody waits, since the loop would stand still.
 
         Args:
             subject: Tenant and key.
-            party: Says whose turn it is; asked only when the caller has to wait.
+            party: Whose turn it is.
         """
-        line = self._take(subject)
-        if line is not None:
-            return line
         if not self._queue or _running_loop() is not None:
             return self.busy
         gate = threading.Lock()
         gate.acquire()
-        waiter = self._join(subject, party(), partial(_open, gate))
+        waiter = self._join(subject, party, partial(_open, gate))
         try:
             if waiter.state is State.WAITING:
                 gate.acquire(timeout=self._wait_seconds)
@@ -104,16 +162,13 @@ class Slots:
             self._inbox.put(waiter)
             raise
 
-    async def aacquire(self, subject: Subject, party: Callable[[], Subject]) -> Line | Decision:
-        """Do as `acquire`, and let the event loop run meanwhile."""
-        line = self._take(subject)
-        if line is not None:
-            return line
+    async def await_(self, subject: Subject, party: Subject) -> Line | Decision:
+        """Do as `wait`, and let the event loop run meanwhile."""
         loop = _running_loop()
         if not self._queue or loop is None:  # or another kind of loop than asyncio's
             return self.busy
         future = loop.create_future()
-        waiter = self._join(subject, party(), partial(_resolve_soon, loop, future))
+        waiter = self._join(subject, party, partial(_resolve_soon, loop, future))
         timer = loop.call_later(self._wait_seconds, _resolve, future)
         try:
             if waiter.state is State.WAITING:
@@ -126,25 +181,8 @@ class Slots:
         finally:
             timer.cancel()
 
-    def give_back(self, line: Line) -> None:
-        """Give a slot to whose turn it is, or free it. It waits for nothing, and may be called anywhere."""
-        self._inbox.put(line)
-
-    def _take(self, subject: Subject) -> Line | None:
-        """Take a free slot, or None."""
-        try:
-            with self._lock:
-                line = self.lines.get(subject) or self._line(canonical(subject))
-                if line.used >= self._each and not self._unlimited:
-                    return None
-                line.used += 1
-                return line
-        finally:
-            if self._inbox.messages:
-                self._inbox.empty()
-
     def _line(self, subject: Subject) -> Line:
-        """Return the line of a key under its canonical name; a new one must be used before the lock is let go.
+        """Return the line of a key under its canonical name; under the lock.
 
         Raises:
             QuotaExceeded: There would be too many.
@@ -152,9 +190,19 @@ class Slots:
         line = self.lines.get(subject)
         if line is None:
             if len(self.lines) >= self._max_keys:
-                Decision.deny("quota.concurrency", "More callers are busy than are kept count of.").require()
-            line = self.lines[subject] = Line(subject)
+                self._refuse_too_many()
+                self._forget_idle()
+            line = self.lines[subject] = Line()
         return line
+
+    def _refuse_too_many(self) -> None:
+        if self._busy >= self._max_keys:
+            Decision.deny("quota.concurrency", "More callers are busy than are kept count of.").require()
+
+    def _forget_idle(self) -> None:
+        """Drop the lines of idle keys; rarely, so that one which comes and goes need not be made each time."""
+        for subject in [subject for subject, line in self.lines.items() if not line.used]:
+            del self.lines[subject]
 
     def _join(self, subject: Subject, party: Subject, wake: Callable[[], bool]) -> Waiter:
         """Return a waiter in the queue of a key, or one that was granted or refused a place at once."""
@@ -165,6 +213,9 @@ class Slots:
                 now = self._now()
                 waiter = Waiter(party, now + self._wait_seconds, wake, line)
                 if line.used < self._each:  # one became free since
+                    if not line.used:
+                        self._refuse_too_many()
+                        self._busy += 1
                     line.used += 1
                     waiter.state = State.GRANTED
                 else:
@@ -205,9 +256,8 @@ class Slots:
         waiter = line.queue.next(self._now()) if line.queue else None
         if waiter is None:
             line.used -= 1
-            # Another line stands there when this one is of the process that this one was forked from.
-            if not line.used and self.lines.get(line.subject) is line:
-                del self.lines[line.subject]
+            if not line.used:
+                self._busy -= 1
         elif not waiter.wake():
             self._inbox.put(waiter)
 

@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from aisecure.guard import Ending, Guard, Verdict
 from aisecure.ports import Clock
 from aisecure.quotas._forks import start_empty_in_children
 from aisecure.quotas._slots import Line, Slots
-from aisecure.quotas.guard import By, key_function, resources_of
+from aisecure.quotas.keys import By, key_function, resources_of
 from aisecure.quotas.store import Subject, canonical
 
 __all__ = ["Concurrency", "Occupancy", "Slot"]
@@ -100,6 +99,7 @@ class Concurrency(Guard):
         self._key = key_function(by)
         self._party = key_function(fair_by)
         self._slots = Slots(slots, queue, self.wait_seconds, max_keys, clock=clock, unlimited=shadow)
+        self._take, self._give_back = self._slots.take, self._slots.give_back
         if queue:
             self.abefore = self._abefore
         self.start_empty()
@@ -116,36 +116,42 @@ class Concurrency(Guard):
 
     def before(self, call: Call) -> Verdict:
         """Take a slot, in plain code by blocking the thread; refuse the call when there is none."""
-        if call.id in self._held:  # the guard stands twice in one shield
+        held = self._held
+        if call.id in held:  # the guard stands twice in one shield
             return None
         subject = (call.principal.tenant, *self._key(call))
-        return self._hold(call, self._slots.acquire(subject, partial(self._party_of, call)))
+        line = self._take(subject)
+        if line is not None and not self.shadow:
+            held[call.id] = line
+            return None
+        return self._hold(call, line or self._slots.wait(subject, self._party_of(call)))
 
     async def _abefore(self, call: Call) -> Decision | None:
         if call.id in self._held:
             return None
         subject = (call.principal.tenant, *self._key(call))
-        return self._hold(call, await self._slots.aacquire(subject, partial(self._party_of, call)))
+        return self._hold(
+            call, self._take(subject) or await self._slots.await_(subject, self._party_of(call))
+        )
 
     def settle(self, call: Call, ending: Ending) -> None:
         """Give the call's slot to whose turn it is."""
         line = self._held.pop(call.id, None)
         if line is not None:
-            self._slots.give_back(line)
+            self._give_back(line)
 
     def _hold(self, call: Call, got: Line | Decision) -> Decision | None:
         if isinstance(got, Decision):
             return got
         self._held[call.id] = got
-        # Beyond the slots only in shadow mode.
-        return self._slots.busy if got.used > self.slots + self.queue else None
+        return self._slots.busy if self.shadow and got.used > self.slots + self.queue else None
 
     def _party_of(self, call: Call) -> Subject:
         return canonical((call.principal.tenant, *self._party(call)))
 
     def health(self) -> dict[str, Any]:
         """Return how many keys are busy, how many calls run, and how many wait."""
-        lines = list(self._slots.lines.values())
+        lines = [line for line in list(self._slots.lines.values()) if line.used]
         return {
             "ok": True,
             "keys": len(lines),
@@ -200,12 +206,10 @@ class Slot:
         self._line: Line | None = None
 
     def __enter__(self) -> None:
-        self._must_be_free()
-        self._hold(self._slots.acquire(self._subject, lambda: self._party))
+        self._hold(self._take() or self._slots.wait(self._subject, self._party))
 
     async def __aenter__(self) -> None:
-        self._must_be_free()
-        self._hold(await self._slots.aacquire(self._subject, lambda: self._party))
+        self._hold(self._take() or await self._slots.await_(self._subject, self._party))
 
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
@@ -219,9 +223,10 @@ class Slot:
     ) -> None:
         self.__exit__(kind, err, trace)
 
-    def _must_be_free(self) -> None:
+    def _take(self) -> Line | None:
         if self._line is not None:
             raise RuntimeError("this slot is held already; ask for another")
+        return self._slots.take(self._subject)
 
     def _hold(self, got: Line | Decision) -> None:
         if isinstance(got, Decision):

@@ -783,6 +783,19 @@ def test_a_forked_child_starts_with_no_held_slots_and_usable_locks():
     assert idle(guard)
 
 
+def test_the_lines_of_many_idle_keys_are_forgotten():
+    guard = Concurrency(1)
+    calls = [call(Principal(f"u-{number}")) for number in range(1000)]
+    for each in calls:
+        guard.before(each)
+    assert guard.health()["keys"] == 1000
+    for each in calls:
+        leave(guard, each)
+    assert idle(guard)
+    assert len(guard._slots.lines) <= 64
+    assert not guard._held
+
+
 def test_health_and_repr_tell_numbers_and_no_names():
     guard = Concurrency(1)
     guard.before(call(Principal("ada@example.org")))

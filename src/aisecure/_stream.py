@@ -63,8 +63,13 @@ class Gate:
 
     @property
     def transparent(self) -> bool:
-        """Whether no guard wants to see anything of this stream."""
-        return not self._guards and not self._observers
+        """Whether no guard wants to see anything of this stream, nor what it says of its tokens."""
+        if self._guards or self._observers:
+            return False
+        passage = self._passage
+        return not any(
+            guard.reads_usage and guard.applies(passage.call.resource) for guard in passage.plan.settle
+        )
 
     def count(self, passed: int = 1) -> None:
         """Take note of chunks that passed by."""

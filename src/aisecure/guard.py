@@ -109,6 +109,9 @@ class Guard:
     #: Whether the guard looks at the call's input. Alone round a function, one that does not leaves open which
     #: parameter that is.
     reads_input: bool = True
+    #: Whether ``settle`` needs the tokens of a call. Then a door takes streamed records apart to find them, which it
+    #: would otherwise pass on unread.
+    reads_usage: bool = False
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A streamed response on a guarded path ends at its limits, in the form that its reader understands."""
+"""Streamed responses on guarded paths: their limits, in the form that a reader understands, and their tokens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import json
 import pytest
 
 from aisecure.adapters.asgi import AISecureMiddleware
+from aisecure.events import Usage
+from aisecure.guard import Guard
 from aisecure.quotas import StreamLimits
 from aisecure.shield import Shield
 from aisecure.testing import CapturedEvents, FrozenClock
@@ -73,9 +75,10 @@ def answer(*steps, kind=b"text/event-stream", hang=False, clock=None):
     return app, seen
 
 
-def ask(app, reader, *, clock=None, **limits):
+def ask(app, reader, *guards, clock=None, **limits):
     events = CapturedEvents()
-    shield = Shield(StreamLimits(**limits), sinks=[events], clock=clock or FrozenClock())
+    guards = guards or (StreamLimits(**limits),)
+    shield = Shield(*guards, sinks=[events], clock=clock or FrozenClock())
     middleware = AISecureMiddleware(app, shield, resources={"/ask": "model:m"}, public=["/ask"])
     asyncio.run(middleware(SCOPE, reader.receive, reader.send))
     return events
@@ -157,3 +160,43 @@ def test_whole_answers_and_shadow_mode_are_left_alone():
         "call.allowed",
     ]
     assert reader.body == EVENT * 2
+
+
+class Bill(Guard):
+    name = "bill"
+    reads_usage = True
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.usages = []
+
+    def settle(self, call, ending):
+        self.usages.append(ending.usage)
+
+
+RECORDS = (
+    b'{"type":"message_start","message":{"usage":{"input_tokens":7}}}',
+    b'{"usage":{"output_tokens":5}}',
+)
+FORMS = {
+    b"text/event-stream": b"".join(b"data: " + record + b"\n\n" for record in RECORDS) + b"data: [DONE]\n\n",
+    b"application/x-ndjson": b"".join(record + b"\n" for record in RECORDS),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), FORMS.items(), ids=["sse", "ndjson"])
+def test_a_guard_that_bills_is_told_the_tokens_of_a_streamed_response(kind, body):
+    app, _ = answer((0, body[:20]), (0, body[20:]), kind=kind)
+    bill, reader = Bill(), Reader()
+    events = ask(app, reader, bill)
+    assert bill.usages == [Usage(7, 5)]
+    assert events.only("call.allowed").usage == Usage(7, 5)
+    assert reader.body == body
+
+
+def test_where_nobody_bills_a_streamed_response_is_not_taken_apart():
+    body = FORMS[b"application/x-ndjson"]
+    app, _ = answer((0, body), kind=b"application/x-ndjson")
+    bill = Bill(on="tool:*")
+    assert ask(app, Reader(), bill).only("call.allowed").usage is None
+    assert bill.usages == []

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812  (the word is taken by a field)
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from functools import cache
 from importlib import resources
 from os import PathLike
@@ -27,6 +27,12 @@ __all__ = ["Price", "Prices"]
 _MILLION = Decimal(1_000_000)
 #: More than any price list asks for; a larger number was given per thousand tokens, or in another unit.
 _HIGHEST = Decimal(100_000)
+#: Finer prices are no prices either.
+_DECIMALS = 24
+#: Room for every digit of such a price times any count of tokens, whatever precision the program computes with.
+_EXACT = Context(prec=200)
+#: Longer names are nobody's, and each slash in one would be a look-up.
+_LONGEST_NAME = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +70,9 @@ class Price:
         fresh = max(usage.input_tokens - read - write, 0)
         read_price = self.input if self.cache_read is None else self.cache_read
         write_price = self.input if self.cache_write is None else self.cache_write
-        total = (
-            fresh * self.input + read * read_price + write * write_price + usage.output_tokens * self.output
-        )
-        return total / _MILLION
+        with localcontext(_EXACT):
+            spent = fresh * self.input + read * read_price + write * write_price
+            return (spent + usage.output_tokens * self.output) / _MILLION
 
 
 def _amount(name: str, given: Any) -> Decimal:
@@ -81,6 +86,8 @@ def _amount(name: str, given: Any) -> Decimal:
         raise ValueError(f"{name} is no decimal number") from None
     if not amount.is_finite() or not 0 <= amount <= _HIGHEST:
         raise ValueError(f"{name} is a price per million tokens from 0 to {_HIGHEST}")
+    if int(amount.as_tuple().exponent) < -_DECIMALS:
+        raise ValueError(f"{name} has more than {_DECIMALS} decimals")
     return amount
 
 
@@ -144,6 +151,8 @@ class Prices(Mapping[str, Price]):
         ``@20250514``, ``-latest``), then both without a provider before a slash. Never a mere prefix:
         ``gpt-4o`` says nothing about ``gpt-4o-mini``.
         """
+        if len(model) > _LONGEST_NAME:
+            return None
         name = model
         while True:
             for known in (name, _VERSION.sub("", name)):

@@ -131,7 +131,8 @@ def _walk(value: Any, costs: _Costs) -> Iterator[int]:
         if seen + len(waiting) > MAX_NODES or (is_sequence(value) and len(value) > MAX_NODES):
             raise InputRejected(f"The value has more than {MAX_NODES} elements.", code="input.items")
         if isinstance(value, str):
-            yield costs.json(str(value)) if is_json else costs.text(str(value))
+            text = str.__str__(value)  # of an enumeration the text, and not the name
+            yield costs.json(text) if is_json else costs.text(text)
         elif value is None or isinstance(value, int | float | complex):
             yield _number(value)
         elif isinstance(value, bytes | bytearray | memoryview):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def test_a_model_is_found_without_its_version_and_provider(asked, known):
 
 @pytest.mark.parametrize(
     "asked",
-    ["gpt-4o-super", "gpt-4", "gpt-4o-2024-08", "llama", "", "/", "gpt-4o/", "gpt-4o\n", "GPT-4o", "gpt-4o-latest-latest", "x" * 1_000_000],
+    ["gpt-4o-super", "gpt-4", "gpt-4o-2024-08", "llama", "", "/", "gpt-4o/", "gpt-4o\n", "GPT-4o", "gpt-4o-latest-latest", "x" * 1_000_000, "/" * 1_000_000],
 )  # fmt: skip
 def test_no_price_is_guessed_from_a_similar_name(asked):
     assert SOME.of(asked) is None
@@ -60,13 +61,26 @@ def test_the_cost_never_is_less_than_nothing_nor_more_than_without_a_cache(fresh
     assert 0 <= price.cost(usage) <= price.cost(Usage(fresh + read + write, output))
 
 
+_PRICES = st.decimals(0, 1000, places=6)
+_TOKENS = st.integers(0, 2**53)
+
+
+@given(_PRICES, _PRICES, _PRICES, _PRICES, _TOKENS, _TOKENS, _TOKENS, _TOKENS)
+def test_the_cost_is_that_of_fractions_whatever_the_precision(a, b, c, d, fresh, output, read, write):
+    usage = Usage(fresh + read + write, output, read, write)
+    with localcontext(prec=3):
+        cost = Price(a, b, c, d).cost(usage)
+    exact = fresh * Fraction(a) + output * Fraction(b) + read * Fraction(c) + write * Fraction(d)
+    assert Fraction(cost) == exact / 1_000_000
+
+
 @pytest.mark.parametrize("wrong", [0.1, True, None, b"1", [1]])
 def test_a_price_is_a_decimal(wrong):
     with pytest.raises(TypeError):
         Price(wrong, 1)
 
 
-@pytest.mark.parametrize("wrong", ["-1", "NaN", "Infinity", "1e9", "lots", ""])
+@pytest.mark.parametrize("wrong", ["-1", "NaN", "Infinity", "1e9", "lots", "", "1e-25", "1" * 100_000])
 def test_an_absurd_price_is_refused(wrong):
     with pytest.raises(ValueError):
         Price(1, wrong)

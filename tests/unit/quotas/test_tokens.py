@@ -6,6 +6,7 @@ import base64
 import json
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 
 import pytest
 from hypothesis import given
@@ -165,7 +166,12 @@ class Question:
     history: tuple[str, ...] = ()
 
 
+class Color(str, Enum):  # noqa: UP042  (the kind whose str() is its name)
+    RED = "x" * 500
+
+
 def test_objects_are_counted_by_their_fields():
+    assert input_tokens(Color.RED) >= CALL + 500
     assert input_tokens(Question("x" * 500, ("y" * 500,))) >= CALL + 1000
     assert input_tokens(deque(["x" * 500])) >= CALL + 500
     assert input_tokens({frozenset({"x" * 500})}) >= CALL + 500

@@ -113,6 +113,11 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
     "quota.degraded": _row("The store of limits does not answer; each process goes on with its share.", _HIGH, "error_type", "processes"),
     "quota.recovered": _row("The store of limits answers again.", _MEDIUM),
+    "shedding.began": _row("The process is overloaded, and calls are refused at once.", _HIGH, "guard", "in_flight", "limit"),
+    "shedding.ended": _row("No call was refused for overload for a while.", _INFO, "guard", "in_flight", "limit"),
+    "circuit.opened": _row("A model kept failing; calls to it are refused for a while.", _HIGH, "guard", "failures", "seconds"),
+    "circuit.half_open": _row("A model that failed is tried again.", _LOW, "guard"),
+    "circuit.closed": _row("A model that failed answers again.", _MEDIUM, "guard"),
     # models
     "model.drift": _row("A response named another model than the pinned one.", _HIGH, "pinned", "seen"),
     # the shield itself

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from aisecure.adapters._challenges import Challenges
-from aisecure.errors import AISecureError, Unavailable
+from aisecure.errors import AISecureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +17,13 @@ __all__ = ["CONTENT_TYPE", "body_of", "close_code", "find", "frame", "headers_of
 CONTENT_TYPE = "application/problem+json"
 
 #: Codes whose HTTP status is more exact than that of their class.
-_STATUS = {"authn.throttled": 429, "input.too_large": 413, "input.media_type": 415}
+_STATUS = {
+    "authn.throttled": 429,
+    "input.too_large": 413,
+    "input.media_type": 415,
+    "quota.circuit_open": 503,
+    "quota.overloaded": 503,
+}
 #: Content types of a stream of JSON lines.
 JSON_LINES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines"}
@@ -64,7 +70,7 @@ def headers_of(
 
 def close_code(err: AISecureError) -> int:
     """Return the code with which a WebSocket is closed for an error."""
-    if isinstance(err, Unavailable):
+    if status_of(err) == 503:
         return _LATER
     return _TOO_BIG if err.code == "input.too_large" else _POLICY
 

@@ -16,6 +16,7 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
+    from aisecure.quotas.breaker import CircuitBreaker, CircuitState, is_dependency_failure
     from aisecure.quotas.concurrency import Concurrency, Occupancy, Slot
     from aisecure.quotas.input_limits import InputLimits
     from aisecure.quotas.leases import LeasedStore
@@ -23,16 +24,20 @@ if TYPE_CHECKING:
     from aisecure.quotas.prices import Price, Prices
     from aisecure.quotas.redis_store import RedisStore
     from aisecure.quotas.settings import Rule, Settings, build
+    from aisecure.quotas.shedding import LoadShedder
     from aisecure.quotas.stream_limits import StreamLimits
     from aisecure.quotas.tokens import TokenCounter, at_most, input_tokens, output_limit
 
 __all__ = [
     "Ask",
+    "CircuitBreaker",
+    "CircuitState",
     "Concurrency",
     "Counter",
     "InputLimits",
     "LeasedStore",
     "Limit",
+    "LoadShedder",
     "LocalShare",
     "MemoryStore",
     "Occupancy",
@@ -53,6 +58,7 @@ __all__ = [
     "at_most",
     "build",
     "input_tokens",
+    "is_dependency_failure",
     "output_limit",
     "parse_rates",
     "rate_limit",
@@ -61,6 +67,10 @@ __all__ = [
 
 #: Resolved on first use: settings bring pydantic, the store over the network asyncio.
 _LAZY = {
+    "CircuitBreaker": "aisecure.quotas.breaker",
+    "CircuitState": "aisecure.quotas.breaker",
+    "is_dependency_failure": "aisecure.quotas.breaker",
+    "LoadShedder": "aisecure.quotas.shedding",
     "Concurrency": "aisecure.quotas.concurrency",
     "InputLimits": "aisecure.quotas.input_limits",
     "LeasedStore": "aisecure.quotas.leases",

@@ -411,7 +411,7 @@ def test_a_task_that_waits_too_long_is_refused():
 
     async def main():
         async with guard.slot("k"):
-            with pytest.raises(QuotaExceeded, match="within 0[.]01 seconds"):
+            with pytest.raises(QuotaExceeded, match=r"within 0[.]01 seconds"):
                 await guard.slot("k").__aenter__()
             assert guard.standing("k") == Occupancy(1, 0)
 

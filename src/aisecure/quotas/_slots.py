@@ -233,7 +233,8 @@ class Slots:
         if waiter.state is State.WAITING:
             try:
                 with self._lock:
-                    if waiter.state is State.WAITING:
+                    # A queue of the process that this one was forked from is gone.
+                    if waiter.state is State.WAITING and waiter.line.queue is not None:
                         waiter.line.queue.leave(waiter)
             finally:
                 self._inbox.empty()

@@ -217,6 +217,9 @@ class CircuitBreaker(Guard):
         if call.id in self._begun:  # the guard stands twice in one shield
             return None
         subject = canonical(("" if self.across_tenants else call.principal.tenant, *self._key(call)))
+        if subject not in self._circuits:  # nearly always: nothing bad is known
+            self._begun[call.id] = subject, 0
+            return None
         generation, wait = 0, 0.0
         try:
             with self._inbox.lock:
@@ -256,8 +259,11 @@ class CircuitBreaker(Guard):
             elif ending.entered and ending.type in ("call.allowed", "call.blocked"):
                 failed = False
         finally:
-            self._inbox.put(_Outcome(call, *begun, failed))
-        self._tell()
+            subject, generation = begun
+            if failed or self.failure_rate is not None or subject in self._circuits:
+                self._inbox.put(_Outcome(call, subject, generation, failed))
+        if self._untold:
+            self._tell()
 
     def state(self, *key: str | bytes | int, tenant: str = "default") -> CircuitState:
         """Return how it stands with one dependency; a key begins with what it is, as in ``("resource", "model:chat")``.

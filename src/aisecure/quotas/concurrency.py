@@ -48,7 +48,7 @@ class Concurrency(Guard):
 
     Args:
         slots: Calls of one key at the same time.
-        by: What has slots of its own, inside the principal's tenant: names of `aisecure.quotas.guard.BY`, such as
+        by: What has slots of its own, inside the principal's tenant: names of `aisecure.quotas.keys.BY`, such as
             ``principal`` or ``model``, several for each combination, or a function from the call to a key.
         queue: Calls of one key that may wait.
         wait_seconds: How long each may wait; needed when there is a queue.

@@ -24,11 +24,6 @@ _SHRINK = 0.7
 _CALM_SECONDS = 10.0
 
 
-class _Begun(NamedTuple):
-    at: float
-    round: int
-
-
 class _Lesson(NamedTuple):
     seconds: float
     round: int
@@ -116,7 +111,7 @@ class LoadShedder(Guard):
 
     def start_empty(self) -> None:
         """Forget all calls and what they taught, as a forked child has to: none of them is its own."""
-        self._in_flight: dict[str, _Begun] = {}
+        self._in_flight: dict[str, tuple[float, int]] = {}  # call -> when it began, in which round
         self._limit = float(self.max_in_flight)
         self._round = 0
         self._last_refusal = -math.inf
@@ -146,9 +141,10 @@ class LoadShedder(Guard):
                 else:
                     self._note_calm(now)
                 if not refused or self.shadow:
-                    self._in_flight[call.id] = _Begun(now, self._round)
+                    self._in_flight[call.id] = (now, self._round)
         finally:
-            self._inbox.empty()
+            if self._inbox.messages:
+                self._inbox.empty()
         if self._untold:
             try:
                 self._tell()
@@ -165,8 +161,10 @@ class LoadShedder(Guard):
         learns = ending.type in ("call.allowed", "call.blocked", "call.failed")
         if begun is None or self.target_seconds is None or not ending.entered or not learns:
             return
-        seconds = self._clock.monotonic() - begun.at
-        self._inbox.put(_Lesson(seconds, begun.round, in_flight, ending.type != "call.failed"))
+        at, round_ = begun
+        self._inbox.put(
+            _Lesson(self._clock.monotonic() - at, round_, in_flight, ending.type != "call.failed")
+        )
 
     def health(self) -> dict[str, Any]:
         """Return how many calls are in flight, the limit, and whether calls are being refused."""

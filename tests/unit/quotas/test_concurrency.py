@@ -754,7 +754,7 @@ def test_a_slot_is_entered_once_at_a_time_and_dropped_unentered_holds_nothing():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_starts_with_no_held_slots_and_usable_locks():
-    guard = Concurrency(1, queue=1, wait_seconds=LONG)
+    guard = Concurrency(1, queue=1, wait_seconds=LONG, max_keys=2)
     held, release = threading.Event(), threading.Event()
 
     def hold_the_lock():
@@ -762,8 +762,9 @@ def test_a_forked_child_starts_with_no_held_slots_and_usable_locks():
             held.set()
             release.wait(30)
 
-    outer = call()
+    outer, outer_slot = call(), guard.slot("k")
     guard.before(outer)
+    outer_slot.__enter__()
     thread = threading.Thread(target=hold_the_lock)
     thread.start()
     held.wait(30)
@@ -772,14 +773,20 @@ def test_a_forked_child_starts_with_no_held_slots_and_usable_locks():
         own = call()
         ok = guard.before(own) is None
         leave(guard, outer)  # the parent's call, which ends here too
+        outer_slot.__exit__(None, None, None)
         ok = ok and guard.health()["in_use"] == 1
-        leave(guard, own)
+        with guard.slot("second"):
+            try:
+                guard.slot("third").__enter__()
+            except QuotaExceeded:  # two keys may be busy, and are
+                leave(guard, own)
         os._exit(0 if ok and idle(guard) else 1)
     release.set()
     thread.join(30)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert guard.health()["in_use"] == 1
+    assert guard.health()["in_use"] == 2
     leave(guard, outer)
+    outer_slot.__exit__(None, None, None)
     assert idle(guard)
 
 

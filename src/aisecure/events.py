@@ -111,6 +111,12 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
+    "budget.warning": _row("A budget is nearly used up.", _MEDIUM, "budget", "unit", "limit", "used"),
+    "budget.exceeded": _row("A soft budget is used up; calls go on.", _HIGH, "budget", "unit", "limit", "used"),
+    "budget.overdrawn": _row("A call used more than was reserved for it.", _HIGH, "budget", "unit", "amount"),
+    "budget.estimated": _row("Nobody reported what a call used; what was counted is charged.", _INFO, "budget", "input_tokens", "output_tokens"),
+    "budget.expired": _row("Reservations were never settled, and gave back what they held.", _MEDIUM, "budget", "reservations"),
+    "budget.unsettled": _row("The ledger of budgets did not take a settlement; it is kept and sent again.", _HIGH, "budget", "waiting", "dropped"),
     "quota.degraded": _row("The store of limits does not answer; each process goes on with its share.", _HIGH, "error_type", "processes"),
     "quota.recovered": _row("The store of limits answers again.", _MEDIUM),
     "shedding.began": _row("The process is overloaded, and calls are refused at once.", _HIGH, "guard", "in_flight", "limit"),

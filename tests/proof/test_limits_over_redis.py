@@ -8,7 +8,6 @@ import sys
 from bisect import bisect_left, bisect_right
 
 import pytest
-
 from tests.unit.quotas.conftest import redis_client, redis_server
 
 __all__ = ["redis_client", "redis_server"]

@@ -17,6 +17,12 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
     from aisecure.quotas.breaker import CircuitBreaker, CircuitState, is_dependency_failure
+    from aisecure.quotas.budgets.guard import Budget, TokenBudget
+    from aisecure.quotas.budgets.ledger import Ledger
+    from aisecure.quotas.budgets.memory import MemoryLedger
+    from aisecure.quotas.budgets.notation import Amount, parse_budget
+    from aisecure.quotas.budgets.redis import RedisLedger
+    from aisecure.quotas.budgets.sqlite import SqliteLedger
     from aisecure.quotas.concurrency import Concurrency, Occupancy, Slot
     from aisecure.quotas.input_limits import InputLimits
     from aisecure.quotas.leases import LeasedStore
@@ -29,16 +35,20 @@ if TYPE_CHECKING:
     from aisecure.quotas.tokens import TokenCounter, at_most, input_tokens, output_limit
 
 __all__ = [
+    "Amount",
     "Ask",
+    "Budget",
     "CircuitBreaker",
     "CircuitState",
     "Concurrency",
     "Counter",
     "InputLimits",
     "LeasedStore",
+    "Ledger",
     "Limit",
     "LoadShedder",
     "LocalShare",
+    "MemoryLedger",
     "MemoryStore",
     "Occupancy",
     "Price",
@@ -47,19 +57,23 @@ __all__ = [
     "Rate",
     "RateLimitGuard",
     "RateLimiter",
+    "RedisLedger",
     "RedisStore",
     "Refusal",
     "Rule",
     "Settings",
     "Slot",
+    "SqliteLedger",
     "Store",
     "StreamLimits",
+    "TokenBudget",
     "TokenCounter",
     "at_most",
     "build",
     "input_tokens",
     "is_dependency_failure",
     "output_limit",
+    "parse_budget",
     "parse_rates",
     "rate_limit",
     "self_tests",
@@ -71,6 +85,14 @@ _LAZY = {
     "CircuitState": "aisecure.quotas.breaker",
     "is_dependency_failure": "aisecure.quotas.breaker",
     "LoadShedder": "aisecure.quotas.shedding",
+    "Amount": "aisecure.quotas.budgets.notation",
+    "Budget": "aisecure.quotas.budgets.guard",
+    "Ledger": "aisecure.quotas.budgets.ledger",
+    "MemoryLedger": "aisecure.quotas.budgets.memory",
+    "RedisLedger": "aisecure.quotas.budgets.redis",
+    "SqliteLedger": "aisecure.quotas.budgets.sqlite",
+    "TokenBudget": "aisecure.quotas.budgets.guard",
+    "parse_budget": "aisecure.quotas.budgets.notation",
     "Concurrency": "aisecure.quotas.concurrency",
     "InputLimits": "aisecure.quotas.input_limits",
     "LeasedStore": "aisecure.quotas.leases",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,9 +170,8 @@ class TokenBudget(Guard):
         self._ttl_seconds = ttl_seconds if on_expiry == "release" else max(ttl_seconds, 2.0 * longest)
         self._prices = self._priced(prices)
         self._open: dict[str, Spending] = {}
-        self._warned: OrderedDict[tuple[Any, ...], float] = OrderedDict()
-        self._lock = threading.Lock()
-        self._settler = Settler(self._unsettled)
+        self._warned: dict[tuple[Any, ...], float] = {}
+        self._settler = Settler(self._unsettled, always_behind=self.ledger.over_network)
         if self.ledger.over_network:
             self.abefore = self._abefore
 
@@ -420,15 +417,13 @@ class TokenBudget(Guard):
 
     def _is_news(self, line: Line, what: str) -> bool:
         key, now = (line.name, line.limit.id, line.subject, what), self._clock.monotonic()
-        with self._lock:
-            until = self._warned.get(key, 0.0)
-            if now < until:
-                return False
-            self._warned[key] = now + line.limit.seconds
-            self._warned.move_to_end(key)
-            if len(self._warned) > _WARNED:
-                self._warned.popitem(last=False)
-            return True
+        # Without a lock, which the garbage collector might ask for again while it is held: at worst it is told twice.
+        if now < self._warned.get(key, 0.0):
+            return False
+        if len(self._warned) >= _WARNED:
+            self._warned.clear()
+        self._warned[key] = now + line.limit.seconds
+        return True
 
     def _unsettled(self, waiting: int, dropped: bool) -> None:  # noqa: FBT001  (called by the settler alone)
         detail = {"budget": self.name, "waiting": waiting, "dropped": dropped}

@@ -6,7 +6,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from aisecure.errors import Unavailable
@@ -45,6 +46,8 @@ class MemoryLedger:
             raise ValueError("max_accounts is at least 1")
         self.max_accounts = max_accounts
         self.lock = threading.Lock()
+        self._holder = 0
+        self._late: deque[tuple[Reservation, tuple[int, ...]]] = deque()
         self._clock = clock or SystemClock()
         self._accounts: dict[_Key, Account] = {}
         self._limits: dict[_Key, Amount] = {}
@@ -59,7 +62,7 @@ class MemoryLedger:
         self, lines: Sequence[Line], amounts: Sequence[int], ttl_seconds: float
     ) -> Reservation | Shortage:
         """Hold an amount of every line; or of none and say why."""
-        with self.lock:
+        with self._turn():
             return _accounts.reserve(self._find(lines), lines, amounts, ttl_seconds, self._now)
 
     async def areserve(
@@ -70,19 +73,22 @@ class MemoryLedger:
 
     def settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[State, ...]:
         """Put what was really used in the place of what was held."""
-        with self.lock:
-            accounts = self._find(reservation.lines)
-            return _accounts.settle(accounts, reservation, amounts, self._now)
+        if self._holder == threading.get_ident():
+            # The garbage collector closed a dropped stream while this very thread has its turn: that settles it.
+            self._late.append((reservation, tuple(amounts)))
+            return reservation.states
+        with self._turn():
+            return self._settle(reservation, amounts)
 
     def look(self, lines: Sequence[Line]) -> tuple[State, ...]:
         """Return the state of each line; nothing is spent."""
-        with self.lock:
+        with self._turn():
             accounts = [self._accounts.get(_key(line)) or Account() for line in lines]
             return _accounts.look(accounts, lines, self._now)
 
     def reset(self, lines: Sequence[Line]) -> None:
         """Forget what was spent and reserved."""
-        with self.lock:
+        with self._turn():
             for line in lines:
                 if _key(line) in self._accounts:
                     self._accounts[_key(line)] = Account()
@@ -93,6 +99,21 @@ class MemoryLedger:
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self.lock:
+            self._holder = threading.get_ident()
+            try:
+                yield
+                while self._late:
+                    self._settle(*self._late.popleft())
+            finally:
+                self._holder = 0
+
+    def _settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[State, ...]:
+        accounts = self._find(reservation.lines)
+        return _accounts.settle(accounts, reservation, amounts, self._now)
 
     def _now(self, limit: Amount) -> int:
         return round((self._clock.time() if limit.window == "calendar" else self._clock.monotonic()) * MICRO)

@@ -1,4 +1,4 @@
-"""Settling without waiting: a ledger over a network is told in the background, and told again when it was away.
+"""Settling without waiting: a ledger over a network is told behind the call, and told again when it was away.
 
 `Guard.settle` is plain code that may run inside an event loop, which must not stand still for a network. A settlement that
 could not be delivered is kept and sent again with the next ones: it counts once, however often it arrives.
@@ -29,14 +29,17 @@ class Settler:
     """Runs settlements in order, here or in a thread of its own where an event loop is running.
 
     Args:
+        always_behind: Use the thread for every settlement. A network's connection pools have locks, and the garbage
+            collector, which ends a stream that was dropped, may run in a thread that holds one.
         lost: Called with the number of settlements that could not be delivered now (they are kept), and whether the
             oldest had to be dropped for them.
     """
 
-    def __init__(self, lost: Callable[[int, bool], None]) -> None:
+    def __init__(self, lost: Callable[[int, bool], None], *, always_behind: bool = False) -> None:
         self._lost = lost
+        self._always_behind = always_behind
         self._kept: deque[Task] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._queue: SimpleQueue[Task | None] = SimpleQueue()
         self._worker: threading.Thread | None = None
         self._owner = os.getpid()
@@ -49,7 +52,7 @@ class Settler:
 
     def submit(self, task: Task) -> None:
         """Run a settlement: at once, or in the background where this thread runs an event loop."""
-        if not _in_event_loop():
+        if not self._always_behind and not _in_event_loop():
             self._run(task)
             return
         with self._lock:

@@ -111,12 +111,6 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
-    "budget.warning": _row("A budget is nearly used up.", _MEDIUM, "budget", "unit", "limit", "used"),
-    "budget.exceeded": _row("A soft budget is used up; calls go on.", _HIGH, "budget", "unit", "limit", "used"),
-    "budget.overdrawn": _row("A call used more than was reserved for it.", _HIGH, "budget", "unit", "amount"),
-    "budget.estimated": _row("Nobody reported what a call used; what was counted is charged.", _INFO, "budget", "input_tokens", "output_tokens"),
-    "budget.expired": _row("Reservations were never settled, and gave back what they held.", _MEDIUM, "budget", "reservations"),
-    "budget.unsettled": _row("The ledger of budgets did not take a settlement; it is kept and sent again.", _HIGH, "budget", "waiting", "dropped"),
     "quota.degraded": _row("The store of limits does not answer; each process goes on with its share.", _HIGH, "error_type", "processes"),
     "quota.recovered": _row("The store of limits answers again.", _MEDIUM),
     "shedding.began": _row("The process is overloaded, and calls are refused at once.", _HIGH, "guard", "in_flight", "limit"),
@@ -124,6 +118,11 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "circuit.opened": _row("A model kept failing; calls to it are refused for a while.", _HIGH, "guard", "failures", "seconds"),
     "circuit.half_open": _row("A model that failed is tried again.", _LOW, "guard"),
     "circuit.closed": _row("A model that failed answers again.", _MEDIUM, "guard"),
+    "budget.charged": _row("A call was booked on its budgets: as the provider reported, as counted, or all that was held for it.", _INFO, "name", "basis", "cost", "currency"),
+    "budget.warning": _row("A budget runs out.", _MEDIUM, "name", "unit", "used", "limit", "window_seconds"),
+    "budget.exceeded": _row("A budget that refuses nothing is exceeded.", _HIGH, "name", "unit", "used", "limit", "window_seconds"),
+    "budget.overdrawn": _row("A call used more than was held for it.", _MEDIUM, "name", "unit", "reserved", "used"),
+    "budget.unsettled": _row("A call could not be booked, yet or at all.", _HIGH, "name", "reason"),
     # models
     "model.drift": _row("A response named another model than the pinned one.", _HIGH, "pinned", "seen"),
     # the shield itself

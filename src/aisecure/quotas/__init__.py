@@ -17,11 +17,13 @@ from aisecure.quotas.store import Ask, Counter, Refusal, Store
 if TYPE_CHECKING:
     from aisecure.quotas._self_tests import self_tests
     from aisecure.quotas.breaker import CircuitBreaker, CircuitState, is_dependency_failure
-    from aisecure.quotas.budgets.guard import Budget, TokenBudget
+    from aisecure.quotas.budgets.guard import TokenBudget
     from aisecure.quotas.budgets.ledger import Ledger
+    from aisecure.quotas.budgets.levels import Budget
     from aisecure.quotas.budgets.memory import MemoryLedger
-    from aisecure.quotas.budgets.notation import Amount, parse_budget
+    from aisecure.quotas.budgets.notation import BudgetLimit, parse_budget
     from aisecure.quotas.budgets.redis import RedisLedger
+    from aisecure.quotas.budgets.spending import Spending
     from aisecure.quotas.budgets.sqlite import SqliteLedger
     from aisecure.quotas.concurrency import Concurrency, Occupancy, Slot
     from aisecure.quotas.input_limits import InputLimits
@@ -35,9 +37,9 @@ if TYPE_CHECKING:
     from aisecure.quotas.tokens import TokenCounter, at_most, input_tokens, output_limit
 
 __all__ = [
-    "Amount",
     "Ask",
     "Budget",
+    "BudgetLimit",
     "CircuitBreaker",
     "CircuitState",
     "Concurrency",
@@ -63,6 +65,7 @@ __all__ = [
     "Rule",
     "Settings",
     "Slot",
+    "Spending",
     "SqliteLedger",
     "Store",
     "StreamLimits",
@@ -81,35 +84,36 @@ __all__ = [
 
 #: Resolved on first use: settings bring pydantic, the store over the network asyncio.
 _LAZY = {
+    "Budget": "aisecure.quotas.budgets.levels",
+    "BudgetLimit": "aisecure.quotas.budgets.notation",
     "CircuitBreaker": "aisecure.quotas.breaker",
     "CircuitState": "aisecure.quotas.breaker",
-    "is_dependency_failure": "aisecure.quotas.breaker",
-    "LoadShedder": "aisecure.quotas.shedding",
-    "Amount": "aisecure.quotas.budgets.notation",
-    "Budget": "aisecure.quotas.budgets.guard",
-    "Ledger": "aisecure.quotas.budgets.ledger",
-    "MemoryLedger": "aisecure.quotas.budgets.memory",
-    "RedisLedger": "aisecure.quotas.budgets.redis",
-    "SqliteLedger": "aisecure.quotas.budgets.sqlite",
-    "TokenBudget": "aisecure.quotas.budgets.guard",
-    "parse_budget": "aisecure.quotas.budgets.notation",
     "Concurrency": "aisecure.quotas.concurrency",
     "InputLimits": "aisecure.quotas.input_limits",
     "LeasedStore": "aisecure.quotas.leases",
+    "Ledger": "aisecure.quotas.budgets.ledger",
+    "LoadShedder": "aisecure.quotas.shedding",
     "LocalShare": "aisecure.quotas.local_share",
+    "MemoryLedger": "aisecure.quotas.budgets.memory",
     "Occupancy": "aisecure.quotas.concurrency",
     "Price": "aisecure.quotas.prices",
     "Prices": "aisecure.quotas.prices",
+    "RedisLedger": "aisecure.quotas.budgets.redis",
     "RedisStore": "aisecure.quotas.redis_store",
     "Rule": "aisecure.quotas.settings",
     "Settings": "aisecure.quotas.settings",
     "Slot": "aisecure.quotas.concurrency",
+    "Spending": "aisecure.quotas.budgets.spending",
+    "SqliteLedger": "aisecure.quotas.budgets.sqlite",
     "StreamLimits": "aisecure.quotas.stream_limits",
+    "TokenBudget": "aisecure.quotas.budgets.guard",
     "TokenCounter": "aisecure.quotas.tokens",
     "at_most": "aisecure.quotas.tokens",
     "build": "aisecure.quotas.settings",
     "input_tokens": "aisecure.quotas.tokens",
+    "is_dependency_failure": "aisecure.quotas.breaker",
     "output_limit": "aisecure.quotas.tokens",
+    "parse_budget": "aisecure.quotas.budgets.notation",
     "self_tests": "aisecure.quotas._self_tests",
 }
 

@@ -1,147 +1,270 @@
--- Budgets: reserve from several accounts at once, all or none; settle; look.
--- KEYS: two for each account: a hash of amounts by bucket, and a sorted set of reservations by the moment at which they
---   expire: members ``id:bucket:amount``, and ``!id`` for those settled, so that a second settlement changes nothing.
--- ARGV: reserve, settle or look; an id; for how many microseconds it holds; then eight words for each account:
---   window (s sliding, u unit of time, m month, y year)  width of a bucket in microseconds  how many buckets count
---   limit (-1: never refuses)  amount  booked bucket  reserved amount  ttl in milliseconds
--- Answers: reserve {0, expired, ...} or {which account takes longest, microseconds}; settle and look {0, 0, ...}; then for
---   each account {bucket, used, reserved, microseconds until all is free}.
+-- Hold the amounts of several accounts, of all or of none; and book what was really used.
+-- KEYS: two for each line: a hash (the books) and a sorted set (what is held, by when it expires).
+-- ARGV: what to do, then the words of each line.
+--   hold     id ttl, then for each line: limit period step kind amount soft expiry
+--   settle   for each line: id held amount expiry unheld period step kind marks, separated by commas
+--   look     for each line: period step kind
+--   reset    for each line: period step kind
+-- Times are microseconds of this server's clock. A bucket is a step of a sliding window, or a period of the calendar;
+-- kind is s, c (seconds to days of the calendar), m (its months) or y (its years).
+-- Fields of the hash: a number: what was spent in that bucket; u: their sum; h: what is held; n: the newest bucket;
+--   o: no bucket is older; c: the clock when last used; l: the longest time that something was held for;
+--   t<mark>: when a mark was told; x<id>: the bucket in which a hold was charged when it expired.
+-- Members of the set: o<id>:<amount> is released when it expires, c<id>:<amount> is charged then; x<same> expired, and
+--   can still be settled until its score.
 local call = redis.call
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local what, id, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local WORDS = 8
+local DAY, LATE, MOST = 86400000000, 86400000000, 9007199254740991
 
-local function text(number) return string.format('%.0f', number) end
+local function whole(number) return string.format('%.0f', number) end
 
--- Year and month of a day since 1970-01-01, and the other way, in the proleptic Gregorian calendar.
-local function month_of(days)
-  days = days + 719468
+-- The calendar, by counting days from the first of March of the year 0.
+local function month_of(moment)
+  local days = math.floor(moment / DAY) + 719468
   local era = math.floor(days / 146097)
-  local doe = days - era * 146097
-  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local month = mp < 10 and mp + 3 or mp - 9
-  return yoe + era * 400 + (month <= 2 and 1 or 0), month
+  local day = days - era * 146097
+  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
+  local left = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * left + 2) / 153) -- of a year that begins in March
+  return (year + era * 400) * 12 + month + 2
 end
-local function first_day(year, month)
-  if month <= 2 then year = year - 1 end
+local function start_of_month(number)
+  local shifted = number - 2
+  local year = math.floor(shifted / 12)
+  local month = shifted - year * 12
   local era = math.floor(year / 400)
-  local yoe = year - era * 400
-  local doy = math.floor((153 * (month > 2 and month - 3 or month + 9) + 2) / 5)
-  return era * 146097 + yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy - 719468
+  local rest = year - era * 400
+  local day = math.floor((153 * month + 2) / 5) + 365 * rest + math.floor(rest / 4) - math.floor(rest / 100)
+  return (era * 146097 + day - 719468) * DAY
 end
 
--- The bucket of this moment, and when it ends.
-local function place(window, width)
-  if window == 's' or window == 'u' then
-    local index = math.floor(now / width)
-    return index, (index + 1) * width
-  end
-  local year, month = month_of(math.floor(now / 86400000000))
-  if window == 'y' then return year, first_day(year + 1, 1) * 86400000000 end
-  local index = year * 12 + month - 1
-  return index, first_day(math.floor((index + 1) / 12), (index + 1) % 12 + 1) * 86400000000
+local function bucket_of(window, moment)
+  if window.kind == 's' then return math.floor(moment / window.step) end
+  if window.kind == 'c' then return math.floor(moment / window.period) end
+  if window.kind == 'm' then return month_of(moment) end
+  return math.floor(month_of(moment) / 12)
+end
+local function leaves(window, bucket)
+  if window.kind == 's' then return (bucket + 1) * window.step + window.period end
+  if window.kind == 'c' then return (bucket + 1) * window.period end
+  if window.kind == 'm' then return start_of_month(bucket + 1) end
+  return start_of_month((bucket + 1) * 12)
 end
 
-local function lower(key, index, by)
-  if call('HEXISTS', key, index) == 1 and call('HINCRBY', key, index, text(-by)) < 0 then call('HSET', key, index, 0) end
-end
+-- Books as they are now: what left the window is gone, what nobody settled in time is let go.
+local function open(line, period, step, kind)
+  local key = KEYS[2 * line - 1]
+  local window = {period = tonumber(period), step = tonumber(step), kind = kind}
+  local fields = call('HMGET', key, 'u', 'h', 'n', 'o', 'c', 'l')
+  local books = {key = key, holds = KEYS[2 * line], window = window, used = tonumber(fields[1] or 0), held = tonumber(fields[2] or 0),
+    newest = tonumber(fields[3] or 0), oldest = tonumber(fields[4] or 0), longest = tonumber(fields[6] or 0)}
+  local current = bucket_of(window, now)
+  local back = now < tonumber(fields[5] or 0)
 
-local accounts, expired, longest, which = {}, 0, 0, 0
-for i = 1, #KEYS / 2 do
-  local key, held, at = KEYS[2 * i - 1], KEYS[2 * i], 3 + WORDS * (i - 1)
-  local window, width, span = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  local index, ends = place(window, width)
-  -- Reservations that nobody settled in time give back what they held.
-  for _, member in ipairs(call('ZRANGEBYSCORE', held, '-inf', text(now), 'LIMIT', 0, 1000)) do
-    call('ZREM', held, member)
-    local bucket, amount = string.match(member, ':(%d+):(%d+)$')
-    if bucket then
-      expired = expired + 1
-      lower(key, bucket, tonumber(amount))
-    end
-  end
-  local buckets, order, used = {}, {}, 0
-  local all = call('HGETALL', key)
-  for n = 1, #all, 2 do
-    local bucket, amount = tonumber(all[n]), tonumber(all[n + 1])
-    if bucket <= index - span then
-      call('HDEL', key, all[n])
-    else
-      if bucket > index then
-        -- The clock was set back. Taking it for now is never too generous, and nobody waits for longer than a period.
-        call('HDEL', key, all[n])
-        call('HINCRBY', key, index, all[n + 1])
-        bucket = index
-      end
-      if not buckets[bucket] then order[#order + 1] = bucket end
-      buckets[bucket] = (buckets[bucket] or 0) + amount
-      used = used + amount
-    end
-  end
-  table.sort(order)
-  accounts[i] = {key = key, held = held, at = at, index = index, ends = ends, span = span, width = width,
-    buckets = buckets, order = order, used = used}
-  if what == 'reserve' then
-    local limit, amount = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-    local short = used + amount - limit
-    if limit >= 0 and amount > 0 and short > 0 then
-      local free = ends + (span - 1) * width
-      for _, bucket in ipairs(order) do
-        short = short - buckets[bucket]
-        if short <= 0 then
-          free = ends + (bucket - index + span - 1) * width
-          break
+  if books.used > 0 and (books.newest > current or leaves(window, books.oldest) <= now) then
+    local all, ahead, used, oldest, newest = call('HGETALL', key), 0, 0, current, 0
+    for i = 1, #all, 2 do
+      local bucket = tonumber(all[i])
+      if bucket then
+        local amount = tonumber(all[i + 1])
+        if bucket > current then
+          -- Spent before the clock was set back. How long ago is unknown; taking it for now frees nothing early, and
+          -- locks nobody out for as long as the clock was wrong.
+          ahead = ahead + amount
+          call('HDEL', key, all[i])
+        elseif leaves(window, bucket) <= now then
+          call('HDEL', key, all[i])
+        else
+          used = used + amount
+          oldest = math.min(oldest, bucket)
+          newest = math.max(newest, bucket)
         end
       end
-      local wait = math.max(1, free - now)
-      if wait > longest then longest, which = wait, i end
+    end
+    if ahead > 0 then
+      call('HINCRBY', key, whole(current), whole(ahead))
+      used, newest = used + ahead, current
+    end
+    books.used, books.oldest, books.newest, books.changed = math.min(MOST, used), oldest, newest, true
+  end
+
+  if back then
+    -- Nothing is held for longer from now on than it was meant to be.
+    local most = now + books.longest
+    for _, member in ipairs(call('ZRANGEBYSCORE', books.holds, '(' .. whole(most), '+inf')) do
+      if string.sub(member, 1, 1) ~= 'x' then call('ZADD', books.holds, whole(most), member) end
+    end
+  end
+  return books, current
+end
+
+local function spend(books, moment, amount)
+  -- Never before what stands there: a hold that expired long ago may be found late.
+  local bucket = bucket_of(books.window, moment)
+  if books.used > 0 and bucket < books.newest then bucket = books.newest end
+  if amount > 0 then
+    call('HINCRBY', books.key, whole(bucket), whole(amount))
+    if books.used == 0 then books.oldest = bucket end
+    books.used, books.newest = math.min(MOST, books.used + amount), bucket
+  end
+  return bucket
+end
+
+local function expire(books)
+  local due = call('ZRANGEBYSCORE', books.holds, '-inf', whole(now), 'WITHSCORES', 'LIMIT', 0, 1000)
+  for i = 1, #due, 2 do
+    local member, deadline = due[i], tonumber(due[i + 1])
+    books.changed = true
+    call('ZREM', books.holds, member)
+    local kind = string.sub(member, 1, 1)
+    if kind == 'x' then
+      call('HDEL', books.key, 'x' .. string.match(member, '^x.(%x+):'))
+    else
+      local id, amount = string.match(member, '^.(%x+):(%d+)$')
+      amount = tonumber(amount)
+      books.held = math.max(0, books.held - amount)
+      if deadline + LATE > now then call('ZADD', books.holds, whole(deadline + LATE), 'x' .. member) end
+      if kind == 'c' and leaves(books.window, bucket_of(books.window, deadline)) > now then
+        local bucket = spend(books, deadline, amount)
+        if deadline + LATE > now then call('HSET', books.key, 'x' .. id, whole(bucket)) end
+      end
     end
   end
 end
-if longest > 0 then return {which, longest} end
 
-local answer = {0, expired}
-for i, account in ipairs(accounts) do
-  local key, held, at, index = account.key, account.held, account.at, account.index
-  local amount = tonumber(ARGV[at + 5])
-  local last = account.order[#account.order]
-  if what == 'reserve' then
-    call('HINCRBY', key, index, ARGV[at + 5])
-    call('ZADD', held, text(now + ttl), id .. ':' .. text(index) .. ':' .. ARGV[at + 5])
-    account.used, last = account.used + amount, index
-  elseif what == 'settle' and not call('ZSCORE', held, '!' .. id) then
-    local bucket, reserved = ARGV[at + 6], tonumber(ARGV[at + 7])
-    if call('ZREM', held, id .. ':' .. bucket .. ':' .. ARGV[at + 7]) == 0 then
-      bucket, reserved = text(index), 0 -- it expired: what was used is charged all the same
+local function close(books)
+  -- A refusal leaves no trace of an account that has nothing to say.
+  if not (books.changed or books.used > 0 or books.held > 0) then return end
+  call('HMSET', books.key, 'u', whole(books.used), 'h', whole(books.held), 'n', whole(books.newest),
+    'o', whole(books.oldest), 'c', whole(now), 'l', whole(books.longest))
+  -- Until nothing of it counts any more, and no hold can still be settled.
+  local last = math.max(now + books.window.period + books.window.step, now + books.longest + LATE)
+  if books.window.kind == 'm' or books.window.kind == 'y' then last = last + 7 * DAY end
+  local ttl = whole(math.ceil((last - now) / 1000) + 1000)
+  call('PEXPIRE', books.key, ttl)
+  call('PEXPIRE', books.holds, ttl)
+end
+
+local function tell(answer, books)
+  local reset = books.used > 0 and leaves(books.window, books.newest) - now or 0
+  answer[#answer + 1] = whole(books.used)
+  answer[#answer + 1] = whole(books.held)
+  answer[#answer + 1] = whole(math.max(0, reset))
+end
+
+local what, lines = ARGV[1], #KEYS / 2
+
+if what == 'hold' then
+  local id, ttl = ARGV[2], tonumber(ARGV[3])
+  local all, short, longest = {}, 0, -1
+  for i = 1, lines do
+    local at = 7 * i - 3
+    local books = open(i, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+    expire(books)
+    all[i] = books
+    local limit, amount = tonumber(ARGV[at]), tonumber(ARGV[at + 4])
+    if ARGV[at + 5] == '0' and books.used + books.held + amount > limit then
+      local wait, over = 0, books.used + amount - limit
+      if over > 0 then
+        wait = books.window.period
+        local spent, order = {}, {}
+        local fields = call('HGETALL', books.key)
+        for k = 1, #fields, 2 do
+          local bucket = tonumber(fields[k])
+          if bucket then
+            spent[bucket] = tonumber(fields[k + 1])
+            order[#order + 1] = bucket
+          end
+        end
+        table.sort(order)
+        for _, bucket in ipairs(order) do
+          over = over - spent[bucket]
+          if over <= 0 then
+            wait = leaves(books.window, bucket) - now
+            break
+          end
+        end
+      end
+      if wait > longest then short, longest = i, wait end
     end
-    local more = amount - reserved
-    if tonumber(bucket) == index or account.buckets[tonumber(bucket)] then
-      account.used = account.used + math.max(more, -(account.buckets[tonumber(bucket)] or 0))
-      if call('HINCRBY', key, bucket, text(more)) < 0 then call('HSET', key, bucket, 0) end
-    elseif more > 0 then
-      -- Its bucket has gone; only what nobody reserved is new.
-      call('HINCRBY', key, index, text(more))
-      account.used, last = account.used + more, index
-    end
-    call('ZADD', held, text(now + ttl), '!' .. id)
   end
-  local reserved = 0
-  if what == 'look' then
-    for _, member in ipairs(call('ZRANGE', held, 0, -1)) do
-      local bucket, mine = string.match(member, ':(%d+):(%d+)$')
-      if bucket and account.buckets[tonumber(bucket)] then reserved = reserved + mine end
+  local answer = {short, whole(math.max(0, longest))}
+  for i = 1, lines do
+    local books, at = all[i], 7 * i - 3
+    if short == 0 then
+      local amount = ARGV[at + 4]
+      books.held = math.min(MOST, books.held + tonumber(amount))
+      books.longest = math.max(books.longest, ttl)
+      call('ZADD', books.holds, whole(now + ttl), ARGV[at + 6] .. id .. ':' .. amount)
     end
+    books.changed = books.changed or short == 0
+    close(books)
+    tell(answer, books)
+  end
+  return answer
+end
+
+local answer = {}
+for i = 1, lines do
+  if what == 'settle' then
+    local at = 9 * i - 7
+    local id, held, amount, expiry = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+    local books, current = open(i, ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
+    expire(books)
+    local member = expiry .. id .. ':' .. held
+    local known, told = 1, ''
+    if call('ZREM', books.holds, member) == 1 then
+      books.held = math.max(0, books.held - held)
+    elseif call('ZREM', books.holds, 'x' .. member) == 1 then
+      local bucket = call('HGET', books.key, 'x' .. id)
+      if bucket then
+        -- Charged when it expired: the rest is booked, and what was too much is given back if it still counts.
+        call('HDEL', books.key, 'x' .. id)
+        local less = math.min(math.max(0, held - amount), tonumber(call('HGET', books.key, bucket) or 0))
+        if less > 0 then
+          call('HINCRBY', books.key, bucket, whole(-less))
+          books.used = math.max(0, books.used - less)
+        end
+        amount = math.max(0, amount - held)
+      end
+    elseif ARGV[at + 4] == '1' and call('ZSCORE', books.holds, 'xu' .. id .. ':0') == false then
+      -- It was let pass while nobody could say whether it is held; a mark keeps a repetition from charging again.
+      call('ZADD', books.holds, whole(now + LATE), 'xu' .. id .. ':0')
+    else
+      known = 0
+    end
+    if known == 1 then
+      spend(books, now, amount)
+      for mark in string.gmatch(ARGV[at + 8], '%d+') do
+        if books.used >= tonumber(mark) then
+          local last = tonumber(call('HGET', books.key, 't' .. mark) or -1)
+          local over = last < 0 or now < last or now - last >= books.window.period
+          if books.window.kind ~= 's' then over = last < 0 or bucket_of(books.window, last) ~= current end
+          if over then
+            call('HSET', books.key, 't' .. mark, whole(now))
+            told = told .. mark .. ','
+          end
+        end
+      end
+    end
+    books.changed = books.changed or known == 1
+    close(books)
+    answer[#answer + 1] = known
+    answer[#answer + 1] = told
+    tell(answer, books)
   else
-    call('PEXPIRE', key, ARGV[at + 8])
-    call('PEXPIRE', held, ARGV[at + 8])
-  end
-  local free = last and account.ends + (last - index + account.span - 1) * account.width - now or 0
-  -- As text where 32 bits may not do, and used may be below nothing only by a rounding that there is not.
-  for _, number in ipairs({index, account.used, reserved, math.max(0, free)}) do
-    answer[#answer + 1] = text(number)
+    local at = 3 * i - 1
+    local books = open(i, ARGV[at], ARGV[at + 1], ARGV[at + 2])
+    expire(books)
+    if what == 'reset' then
+      for _, field in ipairs(call('HKEYS', books.key)) do
+        if tonumber(field) or string.sub(field, 1, 1) == 't' then call('HDEL', books.key, field) end
+      end
+      books.used, books.changed = 0, true
+    end
+    close(books)
+    tell(answer, books)
   end
 end
 return answer

@@ -1,466 +1,518 @@
-"""Budgets of tokens and money as a guard: the worst case is reserved before a call, and settled after it."""
+"""Budgets as a guard: what a call may cost at most is held before it, what it cost is booked after it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from aisecure.call import Call
-from aisecure.decisions import Decision
+from aisecure.decisions import Decision, Finding
+from aisecure.errors import Unavailable
 from aisecure.events import Result, SecurityEvent, Usage
 from aisecure.guard import Ending, Guard, Verdict
 from aisecure.ports import Clock, EventSink, SystemClock, TextFilter, discard
-from aisecure.quotas.budgets.ledger import Ledger, Line, Reservation, Shortage, State
+from aisecure.principal import Principal
+from aisecure.quotas._forks import start_empty_in_children
+from aisecure.quotas.budgets.courier import DroppedError
+from aisecure.quotas.budgets.ledger import (
+    MAX_TTL_SECONDS,
+    Answer,
+    Bill,
+    Expiry,
+    Ledger,
+    Reservation,
+    Settled,
+)
+from aisecure.quotas.budgets.levels import Budget, Level, compile_levels
 from aisecure.quotas.budgets.memory import MemoryLedger
-from aisecure.quotas.budgets.notation import Amount, Window, parse_budget
-from aisecure.quotas.budgets.settler import Settler
-from aisecure.quotas.budgets.spending import Counting, Spending, units_of, worst_units_of
-from aisecure.quotas.keys import By, Key, key_function, label_of, resources_of
+from aisecure.quotas.budgets.notation import BudgetLimit, WindowKind
+from aisecure.quotas.budgets.outcome import Failed, Outcome, Seen, outcome
+from aisecure.quotas.budgets.spending import Spending
+from aisecure.quotas.budgets.tariff import MAX_OUTPUT_TOKENS, Estimate, Models, Tariff
+from aisecure.quotas.keys import By
 from aisecure.quotas.prices import Price, Prices
-from aisecure.quotas.store import EVERYBODY
-from aisecure.quotas.tokens import TokenCounter, at_most, input_tokens, output_limit
+from aisecure.quotas.tokens import TokenCounter, at_most
 from aisecure.reply import read_reply
 from aisecure.standing import Standing, wanted_standings
 
-__all__ = ["Budget", "TokenBudget"]
+__all__ = ["TokenBudget"]
 
-#: Accounts of which is remembered that they were warned.
-_WARNED = 10_000
+#: How long a refused call waits for what this process has spent less than it held, before it is refused for good.
+_FLUSH_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One budget of a guard that has several.
+class _Asked(NamedTuple):
+    """What a call asks of the ledger.
 
     Attributes:
-        budget: ``"200k tokens/day; 50 USD/month"``, or as `parse_budget` takes it.
-        by: Whose it is, inside a tenant: see `Limit`.
-        on: Resources that it concerns, as shell patterns.
-        across_tenants: One budget for all tenants. On a Redis Cluster that is a second round trip.
-        soft: Refuse nothing; say ``budget.exceeded`` when it is used up.
-        window: ``sliding``: no stretch of time as long as the period holds more; what was spent comes back at most a
-            sixtieth of the period late. ``calendar``: the budget of an hour, day, month or year of the calendar, in UTC.
-        name: Separates its sums from others; the guard's name by default.
+        levels: Which budgets concern it.
+        estimate: What it may cost.
+        reservation: What is to be held; None when nothing is.
+        refusal: Why it must not begin, whatever the ledger says.
     """
 
-    budget: str | Amount | Iterable[str | Amount]
-    by: By = "principal"
-    on: str | Collection[str] = "*"
-    across_tenants: bool = False
-    soft: bool = False
-    window: Window = "sliding"
-    name: str = ""
+    levels: tuple[Level, ...]
+    estimate: Estimate
+    reservation: Reservation | None
+    refusal: Decision | None
 
 
-class _Rule(NamedTuple):
-    """A budget, ready to be asked."""
+@dataclass(slots=True)
+class _Open:
+    """A call on its way."""
 
-    name: str
-    amounts: tuple[Amount, ...]
-    key: Callable[[Call], Key]
-    on: tuple[str, ...]
-    everybody: bool
-    soft: bool
-
-    def lines(self, call: Call) -> Iterator[Line]:
-        subject = (EVERYBODY if self.everybody else call.principal.tenant, *self.key(call))
-        for amount in self.amounts:
-            yield Line(self.name, amount, subject, self.soft)
+    asked: _Asked
+    reservation: Reservation
+    unheld: bool = False
+    seen: Seen = field(default_factory=Seen)
 
 
 class TokenBudget(Guard):
-    """Refuses a call whose worst case no longer fits; afterwards charges what it really used.
+    """Refuses a call when what it may cost at most has no room in a budget; a refused call spends nothing anywhere.
 
-    The worst case is the counted prompt and the longest answer. It is reserved from every budget that concerns the call,
-    all or none, so that any number of calls at once cannot spend more than there is. It is settled from the usage that the
-    provider reports, also for streams; without a report from what was counted on the way. A call that never began costs
-    nothing; one that failed costs nothing either, unless ``on_failure="charge"``; after a timeout or a cancellation with
-    nothing seen all of the reservation stays charged. Usage beyond the reservation is charged too, and told
-    (``budget.overdrawn``): the promise is exact as far as `max_output_tokens` and the count are bounds.
+    Before the call its worst case is held in every budget that concerns it: the prompt as counted, and the longest
+    answer it may get. After it, what was really used is booked: as the provider reported it, else as counted. What
+    becomes of a call that fails, is cancelled or breaks off stands in :doc:`/explanation/budgets`.
 
     Args:
-        budgets: All of them hold: texts such as ``"200k tokens/day; 50 USD/month"``, or a `Budget` each.
-        by, across_tenants, window: Of the budgets that are no `Budget` themselves; see there.
-        ledger: Where sums are kept; this process by default. A `SqliteLedger` survives restarts and is shared by the
-            processes of a machine; a `RedisLedger` is shared by all.
-        prices: What tokens cost; `Prices.shipped` when a budget counts money.
-        models: The model behind a resource, by resource: ``{"model:support-bot": "gpt-4o-mini"}``; otherwise the resource
-            without ``model:``.
-        count: Tokens of a text. By default the number of its bytes, which is no less for any byte-level tokenizer, and
-            about five times as many for English.
-        max_output_tokens: The longest answer, where the input does not say. Give the same to the provider.
-        warn_at: The part of a budget at which ``budget.warning`` is told, once a window; None for never.
-        ttl_seconds: How long a reservation holds that nobody settles, because its process was killed.
-        on_expiry: What follows then: ``release`` gives it back, ``charge`` keeps it charged.
-        on_failure: ``charge`` charges the prompt of a call that failed.
-        clock: Time for the default ledger and for events.
-        events: Where warnings go.
-        name, on, shadow, on_unavailable: As for every `Guard`. In shadow mode what would be refused is not reserved.
+        budgets: ``"200k tokens/day; 50 USD/month"``; a `Budget` for each that counts for somebody else. All hold.
+        by, across_tenants, soft, window: Of budgets that are written as text; see `Budget`.
+        ledger: Where they are kept: a `MemoryLedger` by default, a `SqliteLedger`, a `RedisLedger`.
+        prices: What models cost, for budgets of money; the shipped ones by default.
+        models: Which model a call goes to, by resource or as a function of the call; ``model:x`` goes to x by default.
+        count: Counts the tokens of a text; by default an upper bound that needs no tokenizer, about four times the
+            truth for English.
+        max_output_tokens: How long an answer may be when the request does not say. Only what the model obeys is a
+            bound: put it in the request too.
+        failed: Whether a call that raised is charged nothing, or all that it held. Timeouts are always charged: the
+            provider may go on.
+        warn_at: Part of each budget from which it is told that it runs out; None to tell nothing.
+        ttl_seconds: How long a call may take. What is held for longer is released, or charged.
+        on_expiry: Which of the two.
+        clock: Time for the default ledger, and for events.
+        events: Where it is told what calls were charged, and that budgets run out.
+        name, on, shadow, on_unavailable: As for every `Guard`. Calls that pass all the same are counted too.
 
     Raises:
-        ValueError: A budget is nonsense, a number out of range, or a currency that the prices are not in.
+        ValueError: A budget is nonsense, stands there twice, or is in another currency than the prices.
 
-    >>> @TokenBudget("2000 tokens/day", max_output_tokens=100)
+    >>> @TokenBudget("500 tokens/day", max_output_tokens=100)
     ... def ask(prompt: str) -> str:
-    ...     return prompt.upper()
-    >>> ask("hello")
-    'HELLO'
+    ...     return "answer"
+    >>> ask("question")
+    'answer'
     """
 
-    name = "token_budget"
+    name = "budget"
     reads_usage = True
 
     def __init__(
         self,
-        *budgets: str | Amount | Budget,
+        *budgets: str | BudgetLimit | Iterable[str | BudgetLimit] | Budget,
         by: By = "principal",
-        on: str | Collection[str] = "*",
         across_tenants: bool = False,
-        window: Window = "sliding",
+        soft: bool = False,
+        window: WindowKind = "sliding",
         ledger: Ledger | None = None,
         prices: Prices | None = None,
-        models: Mapping[str, str] | None = None,
+        models: Models | None = None,
         count: TokenCounter = at_most,
-        max_output_tokens: int = 4096,
+        max_output_tokens: int = MAX_OUTPUT_TOKENS,
+        failed: Failed = "refund",
         warn_at: float | None = 0.8,
         ttl_seconds: float = 600.0,
-        on_expiry: Literal["release", "charge"] = "release",
-        on_failure: Literal["refund", "charge"] = "refund",
+        on_expiry: Expiry = "release",
         clock: Clock | None = None,
         events: EventSink = discard,
         name: str | None = None,
+        on: str | Collection[str] = "*",
         shadow: bool = False,
         on_unavailable: Literal["deny", "allow"] = "deny",
     ) -> None:
         super().__init__(name=name, on=on, shadow=shadow, on_unavailable=on_unavailable)
-        if not budgets:
-            raise ValueError('no budget was given; write one, such as "200k tokens/day"')
         if ledger is not None and not isinstance(ledger, Ledger):
             raise TypeError(
-                f"ledger is a MemoryLedger, SqliteLedger or RedisLedger, not {type(ledger).__name__}"
+                f"ledger is a MemoryLedger, SqliteLedger, RedisLedger or alike, not {type(ledger).__name__}"
             )
-        if type(max_output_tokens) is not int or max_output_tokens < 0:
-            raise ValueError("max_output_tokens is a whole number, 0 or more")
-        if not ttl_seconds > 0 or (warn_at is not None and not 0 < warn_at <= 1):
-            raise ValueError("ttl_seconds is above 0, and warn_at above 0 and at most 1, or None")
-        if on_expiry not in ("release", "charge") or on_failure not in ("refund", "charge"):
-            raise ValueError("on_expiry is 'release' or 'charge', on_failure is 'refund' or 'charge'")
-        self.ledger: Ledger = MemoryLedger(clock=clock) if ledger is None else ledger
-        self.max_output_tokens = max_output_tokens
+        if failed not in ("refund", "charge") or on_expiry not in ("release", "charge"):
+            raise ValueError("failed is 'refund' or 'charge', on_expiry is 'release' or 'charge'")
+        if warn_at is not None and not (_is_number(warn_at) and 0 < warn_at <= 1):
+            raise ValueError("warn_at is a part of the budget, above 0 and at most 1, or None")
+        if not (_is_number(ttl_seconds) and 0 < ttl_seconds <= MAX_TTL_SECONDS):
+            raise ValueError(f"ttl_seconds is above 0 and at most {MAX_TTL_SECONDS}")
+        if not budgets:
+            raise ValueError('no budget was given; write one, such as "200k tokens/day"')
+        self._levels = compile_levels(
+            [
+                each if isinstance(each, Budget) else Budget(each, by, "*", across_tenants, soft, window)
+                for each in budgets
+            ],
+            self.name,
+            warn_at,
+        )
+        self._tariff = Tariff(
+            {level.limit.unit for level in self._levels},
+            prices=prices,
+            models=models,
+            count=count,
+            max_output_tokens=max_output_tokens,
+        )
         self._clock = clock or SystemClock()
         self._events = events
-        self._count = count
-        self._models = dict(models or {})
-        self._warn_at = warn_at
-        self._failures_cost = on_failure == "charge"
-        self._rules = tuple(
-            self._rule(
-                budget
-                if isinstance(budget, Budget)
-                else Budget(budget, by, across_tenants=across_tenants, window=window)
-            )
-            for budget in budgets
-        )
-        self._check_distinct()
-        longest = max(amount.seconds for rule in self._rules for amount in rule.amounts)
-        # What stays charged is held until its window has passed anyway.
-        self._ttl_seconds = ttl_seconds if on_expiry == "release" else max(ttl_seconds, 2.0 * longest)
-        self._prices = self._priced(prices)
-        self._open: dict[str, Spending] = {}
-        self._warned: dict[tuple[Any, ...], float] = {}
-        self._settler = Settler(self._unsettled, always_behind=self.ledger.over_network)
+        self.ledger: Ledger = MemoryLedger(clock=clock) if ledger is None else ledger
+        self._failed: Failed = failed
+        self._ttl_seconds = float(ttl_seconds)
+        self._on_expiry: Expiry = on_expiry
+        self.start_empty()
+        start_empty_in_children(self)
         if self.ledger.over_network:
             self.abefore = self._abefore
 
-    def _rule(self, budget: Budget) -> _Rule:
-        key = key_function(budget.by)
-        on = resources_of(budget.by, budget.on)
-        return _Rule(
-            f"{budget.name or self.name}:{label_of(budget.by)}{'*' if budget.across_tenants else ''}",
-            parse_budget(budget.budget, window=budget.window),
-            key,
-            (on,) if isinstance(on, str) else tuple(on),
-            budget.across_tenants,
-            budget.soft,
+    def __repr__(self) -> str:
+        return (
+            f"TokenBudget({'; '.join(str(level.limit) for level in self._levels)!r}, ledger={self.ledger!r})"
         )
 
-    def _check_distinct(self) -> None:
-        seen = set()
-        for rule in self._rules:
-            for amount in rule.amounts:
-                if (rule.name, amount.id) in seen:
-                    raise ValueError(
-                        f"two budgets are called {rule.name!r} and count the same; rename one or drop it"
-                    )
-                seen.add((rule.name, amount.id))
+    def start_empty(self) -> None:
+        """Forget which calls are on their way, as a forked child has to: none of them is its own."""
+        self._calls: dict[str, _Open] = {}
 
-    def _priced(self, prices: Prices | None) -> Prices | None:
-        currencies = {amount.unit for rule in self._rules for amount in rule.amounts if amount.is_money}
-        if not currencies:
-            return prices
-        prices = Prices.shipped() if prices is None else prices
-        for currency in currencies - {prices.currency}:
-            raise ValueError(
-                f"a budget counts {currency} and the prices are in {prices.currency}; give prices in {currency}"
-            )
-        return prices
-
-    # -- a call
+    # -- as a guard
 
     def before(self, call: Call) -> Verdict:
-        """Reserve the worst case; refuse the call when it does not fit."""
-        asked = self._ask(call)
-        if not isinstance(asked, _Asked):
-            return asked
-        return self._answer(call, asked, self.ledger.reserve(asked.lines, asked.amounts, self._ttl_seconds))
+        """Hold what the call may cost; refuse it where there is no room."""
+        if call.id in self._calls:  # the guard stands twice in one shield
+            return None
+        return self._begin(call, self._ask(call))
 
     async def _abefore(self, call: Call) -> Verdict:
-        asked = self._ask(call)
-        if not isinstance(asked, _Asked):
-            return asked
-        answer = await self.ledger.areserve(asked.lines, asked.amounts, self._ttl_seconds)
-        return self._answer(call, asked, answer)
+        if call.id in self._calls:
+            return None
+        return await self._abegin(call, self._ask(call))
 
     def after(self, call: Call, output: Any) -> Verdict:
-        """Count an answer that came whole; its usage is settled from, where there is any."""
-        spending = self._open.get(call.id)
-        if spending is not None:
+        """Count a whole output that does not tell its tokens."""
+        begun = self._calls.get(call.id)
+        if begun is not None:
             reply = read_reply(output)
             if reply is None or reply.usage is None:
-                spending.see(output)
+                begun.seen.whole = self._tariff.of_output(output)
         return None
 
     def stream(self, call: Call) -> TextFilter | None:
-        """Return what counts the text of a streamed answer."""
-        spending = self._open.get(call.id)
-        return None if spending is None else Counting(spending)
+        """Return a filter that counts and lets everything through."""
+        begun = self._calls.get(call.id)
+        return None if begun is None else _Tally(self._tariff, begun.seen)
 
     def settle(self, call: Call, ending: Ending) -> None:
-        """Charge what the call used, and give back the rest."""
-        spending = self._open.pop(call.id, None)
-        if spending is not None:
-            self._settle(call, spending, ending)
-
-    @contextmanager
-    def spend(self, call: Call) -> Iterator[Spending]:
-        """Reserve for a call that is made by hand, and settle it: from ``spending.usage``, when that is set in the block.
-
-        Raises:
-            QuotaExceeded: It does not fit.
-            Unavailable: The ledger could not answer.
-
-        >>> from aisecure import Call, Principal
-        >>> from aisecure.events import Usage
-        >>> budget = TokenBudget("1000 tokens/day", max_output_tokens=200)
-        >>> call = Call(Principal("u-17"), "invoke", "model:m", "How much is it?")
-        >>> with budget.spend(call) as spending:
-        ...     spending.usage = Usage(12, 30)
-        >>> budget.remaining(call)[0].used
-        42
-        """
-        verdict = self.before(call)
-        if isinstance(verdict, Decision):
-            verdict.require()
-        spending = self._open.pop(call.id, None)
-        if spending is None:  # no budget concerns the call
-            yield Spending(Reservation("", (), (), (), ()), "", None, Usage(), self._count)
+        """Book what the call used, and give back the rest."""
+        begun = self._calls.pop(call.id, None)
+        if begun is None:
             return
-        ending = Ending("call.cancelled")
-        try:
-            yield spending
-            ending = Ending("call.allowed")
-        except Exception as err:
-            ending = Ending("call.failed", error_type=type(err).__name__)
-            raise
-        finally:
-            self._settle(call, spending, ending)
+        asked, lines = begun.asked, begun.reservation.lines
+        found = outcome(asked.estimate, begun.seen, ending, self._failed)
+        price = self._tariff.price_of(ending.model) or asked.estimate.price
+        if found.basis == "reserved":
+            amounts = tuple(line.amount for line in lines)
+        elif found.usage is None:
+            amounts = (0,) * len(lines)
+        else:
+            units = {line.account.limit.unit for line in lines}
+            by_unit = {unit: self._tariff.amount(unit, found.usage, price) for unit in units}
+            amounts = tuple(by_unit[line.account.limit.unit] for line in lines)
+            if found.basis == "counted" and ending.usage is None:
+                # An estimate is never above what was held: that was the worst case.
+                amounts = tuple(min(amount, line.amount) for amount, line in zip(amounts, lines, strict=True))
+        # Neither the prompt nor the credential waits with the bill.
+        about = call.with_input(None).with_principal(call.principal)
+        bill = Bill(begun.reservation, amounts, begun.unheld)
+        self.ledger.post(bill, partial(self._booked, about, asked, found, price, ending.model, bill))
 
-    # -- people
+    # -- without a function to guard
 
-    def remaining(self, call: Call) -> list[Standing]:
-        """Return how much is left of each budget that concerns a call; nothing is spent.
+    def spend(
+        self,
+        principal: Principal | None = None,
+        *,
+        model: str = "",
+        resource: str = "",
+        input: Any = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+    ) -> Spending:
+        """Return a block that spends from the budgets, for a call that no function stands for.
+
+        Args:
+            principal: Who spends; whom `acting_as` names by default.
+            model: To which the call goes.
+            resource: What budgets and ``models`` look at; ``model:`` and the model by default.
+            input: The prompt or request, to count; or
+            input_tokens: Its tokens, when they are known.
+            max_output_tokens: How long the answer may be; what the request says by default.
+
+        >>> budget = TokenBudget("10k tokens/day")
+        >>> with budget.spend(Principal("u-17"), model="m-1", input_tokens=200, max_output_tokens=500) as spending:
+        ...     spending.usage = Usage(180, 320)
+        >>> budget.remaining(Principal("u-17"), model="m-1")[0].remaining
+        9500
+        """
+        call = self._call(principal, model, resource, input)
+        if input_tokens is None and input is None:
+            raise ValueError("give the input, or its input_tokens")
+        return Spending(self, call, input_tokens, max_output_tokens)
+
+    def begin(self, call: Call, prompt: int | None, answer: int | None) -> Verdict:
+        """Do as `before`, for a call whose tokens may be known."""
+        return self._begin(call, self._ask(call, prompt, answer))
+
+    async def abegin(self, call: Call, prompt: int | None, answer: int | None) -> Verdict:
+        """Do as `begin`, in a coroutine."""
+        return await self._abegin(call, self._ask(call, prompt, answer))
+
+    def remaining(
+        self, principal: Principal | None = None, *, model: str = "", resource: str = ""
+    ) -> list[Standing]:
+        """Return how much is left of each budget that concerns somebody's calls of a model; nothing is spent.
 
         Raises:
             Unavailable: The ledger could not answer.
         """
-        lines = self._lines(call)
-        return [_standing(line, state) for line, state in zip(lines, self.ledger.look(lines), strict=True)]
+        levels, call = self._concerned(principal, model, resource)
+        if self.ledger.pending:
+            self.ledger.flush(_FLUSH_SECONDS)
+        balances = self.ledger.balances([level.account(call) for level in levels])
+        return [level.standing(balance) for level, balance in zip(levels, balances, strict=True)]
 
-    def reset(self, call: Call) -> list[str]:
-        """Forget what was spent from the budgets that concern a call; return their names.
+    async def aremaining(
+        self, principal: Principal | None = None, *, model: str = "", resource: str = ""
+    ) -> list[Standing]:
+        """Do as `remaining`, without blocking the event loop."""
+        levels, call = self._concerned(principal, model, resource)
+        await self._aflush()
+        balances = await self.ledger.abalances([level.account(call) for level in levels])
+        return [level.standing(balance) for level, balance in zip(levels, balances, strict=True)]
+
+    def reset(self, principal: Principal | None = None, *, model: str = "", resource: str = "") -> None:
+        """Forget what somebody spent from each budget that concerns calls of a model.
 
         Raises:
             Unavailable: The ledger could not answer.
         """
-        lines = self._lines(call)
-        self.ledger.reset(lines)
-        return [line.name for line in lines]
+        levels, call = self._concerned(principal, model, resource)
+        self.ledger.flush(_FLUSH_SECONDS)
+        self.ledger.reset([level.account(call) for level in levels])
 
     def health(self) -> dict[str, Any]:
-        """Return the state of the ledger, and how many settlements wait for it."""
-        return {**self.ledger.health(), "unsettled": self._settler.waiting}
-
-    def flush(self) -> None:
-        """Wait until what is being settled in the background has reached the ledger, or failed to."""
-        self._settler.flush()
+        """Return the state of the ledger."""
+        return self.ledger.health()
 
     def close(self) -> None:
-        """Deliver what is to be settled, and close the ledger's connections."""
-        self.flush()
+        """Book what is waiting, and close the ledger's connections."""
         self.ledger.close()
 
-    # -- before
+    # -- the way of a call
 
-    def _lines(self, call: Call) -> list[Line]:
-        return [
-            line
-            for rule in self._rules
-            if any(fnmatchcase(call.resource, pattern) for pattern in rule.on)
-            for line in rule.lines(call)
-        ]
+    def _call(self, principal: Principal | None, model: str, resource: str, input: Any = None) -> Call:
+        from aisecure.call import current_context
 
-    def _ask(self, call: Call) -> _Asked | Decision | None:
-        lines = self._lines(call)
-        if not lines:
-            return None
-        worst = Usage(
-            input_tokens(call.input, count=self._count), output_limit(call.input, self.max_output_tokens)
-        )
-        model = self._model(call.resource)
-        price = self._prices.of(model) if self._prices is not None else None
-        if price is None and any(line.limit.is_money for line in lines):
-            return Decision.deny(
-                "quota.unpriced",
-                f"There is no price for the model {model[:80]!r}, so its cost cannot be bounded.",
-            )
-        amounts = [worst_units_of(line.limit, worst, price) for line in lines]
-        for line, amount in zip(lines, amounts, strict=True):
-            if amount > line.limit.units and not line.soft:
-                return Decision.deny(
-                    "quota.cost",
-                    f"The call may use {_text(line.limit, amount)}, more than the whole budget of {line.limit}.",
-                )
-        return _Asked(lines, amounts, model, price, worst)
+        call = current_context().call("invoke", resource or (f"model:{model}" if model else ""), input)
+        return call if principal is None else call.with_principal(principal)
 
-    def _answer(self, call: Call, asked: _Asked, answer: Reservation | Shortage) -> Verdict:
-        if isinstance(answer, Shortage):
-            short = asked.lines[answer.line].limit
-            return Decision.deny(
-                "quota.budget",
-                f"The budget of {short} has no room for the {_text(short, asked.amounts[answer.line])} "
-                "that the call may use.",
-                retry_after=answer.retry_after,
-            )
-        self._open[call.id] = Spending(answer, asked.model, asked.price, asked.worst, self._count)
-        tell = wanted_standings()
-        if tell is not None:
-            tell += [_standing(line, state) for line, state in zip(answer.lines, answer.states, strict=True)]
-        if answer.expired:
-            self._record(call, "budget.expired", {"budget": self.name, "reservations": answer.expired})
+    def _concerned(self, principal: Principal | None, model: str, resource: str) -> tuple[list[Level], Call]:
+        call = self._call(principal, model, resource)
+        return [level for level in self._levels if level.concerns(call.resource)], call
+
+    def _ask(self, call: Call, prompt: int | None = None, answer: int | None = None) -> _Asked:
+        estimate = self._tariff.estimate(call, prompt=prompt, answer=answer)
+        worst = self._tariff.worst(estimate)
+        levels, lines, refusal = [], [], None
+        for level in self._levels:
+            if not level.concerns(call.resource):
+                continue
+            if level.limit.is_money and estimate.price is None:
+                if not level.soft:
+                    refusal = _unpriced(estimate.model, call.resource)
+                continue
+            amount = self._tariff.amount(level.limit.unit, worst, estimate.price)
+            if not level.soft and amount > level.limit.amount and refusal is None:
+                refusal = level.refuse_for_ever()
+            levels.append(level)
+            lines.append(level.line(call, amount, soft=self.shadow))
+        reservation = None
+        if lines:
+            reservation = Reservation.of(lines, ttl_seconds=self._ttl_seconds, on_expiry=self._on_expiry)
+        return _Asked(tuple(levels), estimate, reservation, refusal)
+
+    def _begin(self, call: Call, asked: _Asked) -> Verdict:
+        reservation = asked.reservation
+        if reservation is None or (asked.refusal is not None and not self.shadow):
+            return asked.refusal
+        try:
+            # Asked before: a bill may be booked between a refusal and the look whether there is one.
+            pending = self.ledger.pending
+            answer = self.ledger.reserve(reservation)
+            if pending and not answer.held:
+                # Calls of this process have ended, and what they did not use was on its way back.
+                self.ledger.flush(_FLUSH_SECONDS)
+                reservation = _again(reservation)
+                answer = self.ledger.reserve(reservation)
+        except Unavailable:
+            self._let_pass_unheld(call, asked, reservation)
+            raise
+        return self._admit(call, asked, reservation, answer)
+
+    async def _abegin(self, call: Call, asked: _Asked) -> Verdict:
+        reservation = asked.reservation
+        if reservation is None or (asked.refusal is not None and not self.shadow):
+            return asked.refusal
+        try:
+            pending = self.ledger.pending
+            answer = await self.ledger.areserve(reservation)
+            if pending and not answer.held:
+                await self._aflush()
+                reservation = _again(reservation)
+                answer = await self.ledger.areserve(reservation)
+        except Unavailable:
+            self._let_pass_unheld(call, asked, reservation)
+            raise
+        return self._admit(call, asked, reservation, answer)
+
+    async def _aflush(self) -> None:
+        if self.ledger.pending:
+            from asyncio import get_running_loop
+
+            await get_running_loop().run_in_executor(None, self.ledger.flush, _FLUSH_SECONDS)
+
+    def _let_pass_unheld(self, call: Call, asked: _Asked, reservation: Reservation) -> None:
+        if self.on_unavailable == "allow" or self.shadow:
+            # It will run, and what it uses is booked once the ledger answers again.
+            self._calls[call.id] = _Open(asked, reservation, unheld=True)
+
+    def _admit(self, call: Call, asked: _Asked, reservation: Reservation, answer: Answer) -> Verdict:
+        told = wanted_standings()
+        if told is not None:
+            told += [
+                level.standing(balance)
+                for level, balance in zip(asked.levels, answer.balances, strict=True)
+                if balance is not None
+            ]
+        if answer.short is not None:
+            return asked.levels[answer.short].refuse(answer.retry_after)
+        self._calls[call.id] = _Open(asked, reservation)
+        if self.shadow:
+            return asked.refusal or _in_shadow(asked.levels, answer)
         return None
 
-    def _model(self, resource: str) -> str:
-        return self._models.get(resource) or resource.removeprefix("model:")
+    # -- what is told
 
-    # -- after
-
-    def _settle(self, call: Call, spending: Spending, ending: Ending) -> None:
-        usage, estimated = spending.settled(ending, failures_cost=self._failures_cost)
-        reservation, price = spending.reservation, spending.price
-        if self._prices is not None and ending.model and not estimated:
-            price = self._prices.of(ending.model) or price
-        amounts = [units_of(line.limit, usage, price) for line in reservation.lines]
-
-        def deliver() -> None:
-            states = self.ledger.settle(reservation, amounts)
-            for line, amount, state in zip(reservation.lines, amounts, states, strict=True):
-                self._watch(call, line, amount, state)
-
-        over = [
-            (line, amount - held)
-            for line, amount, held in zip(reservation.lines, amounts, reservation.amounts, strict=True)
-            if amount > held
-        ]
-        for line, amount in over:
-            more = str(line.limit.shown(amount))
-            self._record(
-                call, "budget.overdrawn", {"budget": line.name, "unit": line.limit.unit, "amount": more}
-            )
-        if estimated:
-            tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-            self._record(call, "budget.estimated", {"budget": self.name, **tokens})
-        if self.ledger.is_shared:
-            self._settler.submit(deliver)
-        else:
-            deliver()
-
-    def _watch(self, call: Call, line: Line, amount: int, state: State) -> None:
-        """Tell, once a window, that a budget is nearly used up, or that a soft one is."""
-        limit = line.limit.units
-        detail = {
-            "budget": line.name,
-            "unit": line.limit.unit,
-            "limit": str(line.limit.shown(limit)),
-            "used": str(line.limit.shown(state.used)),
-        }
-        if (
-            self._warn_at is not None
-            and state.used >= self._warn_at * limit
-            and self._is_news(line, "warning")
+    def _booked(
+        self,
+        call: Call,
+        asked: _Asked,
+        found: Outcome,
+        price: Price | None,
+        answered: str,
+        bill: Bill,
+        settled: Settled | Exception,
+    ) -> None:
+        """Tell what became of a bill."""
+        if self._events is discard:
+            return
+        if isinstance(settled, Exception):
+            reason = "dropped" if isinstance(settled, DroppedError) else "unreachable"
+            self._tell(call, "budget.unsettled", name=self.name, reason=reason)
+            return
+        reserved = found.basis == "reserved"
+        usage = self._tariff.worst(asked.estimate) if reserved else found.usage or Usage()
+        detail: dict[str, Any] = {"name": self.name, "basis": found.basis}
+        cost = self._tariff.cost(usage, asked.estimate.price if reserved else price)
+        if cost is not None:
+            detail |= {"cost": f"{cost:f}", "currency": self._tariff.currency}
+        self._record(call, "budget.charged", detail, model=answered or asked.estimate.model, usage=usage)
+        if not any(entry.known for entry in settled) and any(bill.amounts):
+            self._tell(call, "budget.unsettled", name=self.name, reason="late")
+        units = set()
+        for level, line, amount, entry in zip(
+            asked.levels, bill.reservation.lines, bill.amounts, settled, strict=True
         ):
-            self._record(call, "budget.warning", detail)
-        if line.soft and state.used > limit and self._is_news(line, "exceeded"):
-            self._record(call, "budget.exceeded", detail)
+            limit = level.limit
+            if amount > line.amount and limit.unit not in units:
+                units.add(limit.unit)
+                self._tell(
+                    call,
+                    "budget.overdrawn",
+                    name=level.name,
+                    unit=limit.unit,
+                    reserved=_plain(limit, line.amount),
+                    used=_plain(limit, amount),
+                )
+            for mark in entry.marks:
+                detail = {
+                    "name": level.name,
+                    "unit": limit.unit,
+                    "used": _plain(limit, entry.balance.used),
+                    "limit": _plain(limit, limit.amount),
+                    "window_seconds": limit.seconds,
+                }
+                self._record(call, level.marks[mark], detail)
 
-    def _is_news(self, line: Line, what: str) -> bool:
-        key, now = (line.name, line.limit.id, line.subject, what), self._clock.monotonic()
-        # Without a lock, which the garbage collector might ask for again while it is held: at worst it is told twice.
-        if now < self._warned.get(key, 0.0):
-            return False
-        if len(self._warned) >= _WARNED:
-            self._warned.clear()
-        self._warned[key] = now + line.limit.seconds
-        return True
+    def _tell(self, call: Call, type_: str, **detail: Any) -> None:
+        self._record(call, type_, detail, result=Result.FAILURE)
 
-    def _unsettled(self, waiting: int, dropped: bool) -> None:  # noqa: FBT001  (called by the settler alone)
-        detail = {"budget": self.name, "waiting": waiting, "dropped": dropped}
-        event = SecurityEvent(
-            "budget.unsettled", time=self._clock.time(), result=Result.FAILURE, detail=detail
-        )
+    def _record(self, call: Call, type_: str, detail: dict[str, Any], **fields: Any) -> None:
+        event = SecurityEvent.about(call, type_, time=self._clock.time(), detail=detail, **fields)
         self._events.record(event)
 
-    def _record(self, call: Call, event_type: str, detail: dict[str, Any]) -> None:
-        self._events.record(SecurityEvent.about(call, event_type, time=self._clock.time(), detail=detail))
+
+class _Tally:
+    """A filter that counts the text of a stream and lets it through."""
+
+    findings: tuple[Finding, ...] = ()
+
+    def __init__(self, tariff: Tariff, seen: Seen) -> None:
+        self._count = tariff.of_text
+        self._seen = seen
+
+    def feed(self, chunk: str) -> str:
+        if chunk:
+            self._seen.streamed += self._count(chunk)
+        return chunk
+
+    def finish(self) -> str:
+        return ""
 
 
-class _Asked(NamedTuple):
-    """What a call asks of a ledger."""
-
-    lines: list[Line]
-    amounts: list[int]
-    model: str
-    price: Price | None
-    worst: Usage
+def _in_shadow(levels: tuple[Level, ...], answer: Answer) -> Decision | None:
+    """Return the refusal that a call would have met; in shadow mode it is held all the same."""
+    for level, balance in zip(levels, answer.balances, strict=True):
+        if not level.soft and balance is not None and balance.used + balance.held > level.limit.amount:
+            return level.refuse(answer.retry_after)
+    return None
 
 
-def _text(limit: Amount, units: int) -> str:
-    shown = limit.shown(units)
-    number = str(shown) if isinstance(shown, int) else f"{shown.normalize():f}"
-    return f"{number} {limit.unit}"
-
-
-def _standing(line: Line, state: State) -> Standing:
-    limit = line.limit
-    return Standing(
-        line.name,
-        limit.shown(limit.units),
-        limit.seconds,
-        limit.shown(max(0, limit.units - state.used)),
-        state.reset_seconds,
-        limit.unit,
-        limit.shown(state.used),
-        limit.shown(state.reserved),
+def _again(reservation: Reservation) -> Reservation:
+    return Reservation.of(
+        reservation.lines, ttl_seconds=reservation.ttl_seconds, on_expiry=reservation.on_expiry
     )
+
+
+def _unpriced(model: str, resource: str) -> Decision:
+    if not model:
+        return Decision.deny(
+            "quota.unpriced",
+            f"Nobody said which model {resource[:100]!r} goes to, so it has no price; name it in models={{...}}.",
+        )
+    return Decision.deny(
+        "quota.unpriced", f"The price of the model {model[:100]!r} is unknown; add it to the prices."
+    )
+
+
+def _plain(limit: BudgetLimit, amount: int) -> int | str:
+    """Return an amount for an event: money as text, since JSON's numbers are not exact."""
+    return f"{limit.public(amount):f}" if limit.is_money else amount
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,144 +1,193 @@
-"""What a budget says: "200k tokens/day; 50 USD/month" as records."""
+"""What a budget says: "200k tokens/day; 50 USD/month" as records of whole numbers.
+
+Money is counted in billionths of the currency, so that a call that costs a fraction of a cent costs neither nothing
+nor a cent. Every number stays so small that sums of them are exact also in Redis' Lua, whose numbers are doubles.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Literal
 
 from aisecure.quotas.rates import MAX_NOTATION, MAX_PERIOD_SECONDS, UNITS
 
-__all__ = ["BILLION", "MAX_SUM", "Amount", "Window", "parse_budget"]
+__all__ = [
+    "MAX_AMOUNT",
+    "MONEY_SCALE",
+    "BudgetLimit",
+    "Limits",
+    "WindowKind",
+    "is_money",
+    "money_units",
+    "parse_budget",
+]
 
-#: Money is counted in billionths, so that a token of the cheapest model is still a whole number of them.
-BILLION = 1_000_000_000
+WindowKind = Literal["sliding", "calendar"]
 
-#: Larger sums could not be added exactly by Redis, whose scripts count in 64-bit floating point: nine quadrillion tokens
-#: or nine million of a currency.
-MAX_SUM = 2**53 - 1
+#: What a budget may be written as.
+Limits = "str | BudgetLimit | Iterable[str | BudgetLimit]"
+
+#: Counted units of one unit of a currency.
+MONEY_SCALE = 1_000_000_000
+
+#: The largest limit, and the largest amount of one call: half of what a double counts exactly, so that a sum of two is
+#: exact too. In money 4,503,599 of any currency.
+MAX_AMOUNT = 2**52
 
 TOKENS = ("tokens", "input tokens", "output tokens")
 
-Window = Literal["sliding", "calendar"]
-
+_FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 _ONE = re.compile(
-    r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kMB]?)\s*((?:(?:input|output)\s+)?tokens?|[A-Z]{3})\s*(?:/|per)\s*([0-9]{1,9})?\s*([a-z]+)"
+    r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([kKmM]?)\s+((?:input\s+|output\s+)?tokens?|[A-Z]{3})"
+    r"\s*(?:/|\bper\b)\s*([0-9]{1,12})?\s*([A-Za-z]+)"
 )
-_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "B": BILLION}
+
+
+def is_money(unit: str) -> bool:
+    """Whether a unit is a currency."""
+    return unit.isupper()
+
+
+def money_units(amount: Decimal) -> int:
+    """Return an amount of money in counted units, rounded up."""
+    with localcontext() as context:
+        context.prec = 60  # exact for every price and number of tokens there is
+        return int((amount * MONEY_SCALE).to_integral_value(rounding=ROUND_CEILING))
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """At most so much of something in a period.
+class BudgetLimit:
+    """At most so much of one unit in any window of ``seconds``, or in each period of the calendar.
 
     Attributes:
-        unit: ``tokens`` (of prompt and answer together), ``input tokens``, ``output tokens``, or the three capitals of a
-            currency (ISO 4217).
-        units: How much: tokens, or billionths of the currency.
-        seconds: The period.
-        window: ``sliding``: no stretch of time as long as the period holds more. ``calendar``: no calendar period (UTC) does.
+        unit: ``tokens`` (both ways), ``input tokens``, ``output tokens``, or a currency such as ``USD``.
+        amount: In tokens, or in billionths of the currency.
+        seconds: The period. A sliding month has 30 days and a sliding year 360.
+        window: ``sliding``, or ``calendar``: the period is then one second, minute, hour, day, month or year of UTC.
 
     Raises:
-        ValueError: Out of range, or a calendar period that is none.
+        TypeError: A number is no whole number.
+        ValueError: An unknown unit or window, or a number out of range.
 
-    >>> str(Amount("USD", 50 * BILLION, 2_592_000))
-    '50 USD per month'
+    >>> str(BudgetLimit("USD", 50_250_000_000, 86_400))
+    '50.25 USD per day'
     """
 
     unit: str
-    units: int
+    amount: int
     seconds: int
-    window: Window = "sliding"
+    window: WindowKind = "sliding"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.units <= MAX_SUM:
-            raise ValueError(
-                "a budget is above nothing, and at most 9 quadrillion tokens or 9 million of a currency"
-            )
+        if type(self.amount) is not int or type(self.seconds) is not int:
+            raise TypeError("a budget is two whole numbers: amount and seconds")
+        if self.unit not in TOKENS and not re.fullmatch("[A-Z]{3}", str(self.unit)):
+            raise ValueError(f"a budget counts {', '.join(TOKENS)} or a currency such as USD")
+        if not 1 <= self.amount <= MAX_AMOUNT:
+            raise ValueError(f"a budget is above 0 and at most {_text(self.unit, MAX_AMOUNT)} {self.unit}")
         if not 1 <= self.seconds <= MAX_PERIOD_SECONDS:
             raise ValueError(f"a budget's period is from 1 to {MAX_PERIOD_SECONDS} seconds")
         if self.window not in ("sliding", "calendar"):
-            raise ValueError(f"window is sliding or calendar, not {str(self.window)[:60]!r}")
+            raise ValueError("window is 'sliding' or 'calendar'")
         if self.window == "calendar" and self.seconds not in UNITS.values():
-            raise ValueError("a calendar period is one second, minute, hour, day, month or year")
+            raise ValueError(f"a calendar has no such period; write one of {', '.join(UNITS)}")
 
     @property
     def is_money(self) -> bool:
-        """Whether a currency is counted."""
-        return self.unit not in TOKENS
+        """Whether money is counted."""
+        return is_money(self.unit)
 
     @property
     def id(self) -> str:
-        """Identify the limit in a ledger."""
-        how = "" if self.window == "sliding" else "calendar "
-        return f"{how}{self.units} {self.unit}/{self.seconds}"
-
-    def shown(self, units: int) -> Decimal | int:
-        """Return an amount in the unit that people use."""
-        return Decimal(units) / BILLION if self.is_money else units
+        """Identify the limit in a ledger. A changed limit begins a new account."""
+        return f"{self.unit}:{self.amount}/{self.seconds}:{self.window}"
 
     def __str__(self) -> str:
         name, unit = next((n, u) for n, u in reversed(UNITS.items()) if self.seconds % u == 0)
         count = self.seconds // unit
-        number = self.shown(self.units)
-        text = f"{number.normalize():f}" if isinstance(number, Decimal) else str(number)
-        calendar = "calendar " if self.window == "calendar" else ""
-        return f"{text} {self.unit} per {calendar}{name if count == 1 else f'{count} {name}s'}"
+        each = "calendar " if self.window == "calendar" else ""
+        period = f"{each}{name}" if count == 1 else f"{count} {name}s"
+        return f"{_text(self.unit, self.amount)} {self.unit} per {period}"
+
+    def public(self, amount: int) -> int | Decimal:
+        """Return an amount as people read it: tokens, or money as a `Decimal`."""
+        return from_units(amount) if self.is_money else amount
+
+
+def from_units(amount: int) -> Decimal:
+    """Return money of counted units, without trailing zeros."""
+    whole, rest = divmod(abs(amount), MONEY_SCALE)
+    digits = f"{rest:09}".rstrip("0")
+    return Decimal(f"{'-' if amount < 0 else ''}{whole}{'.' if digits else ''}{digits}")
 
 
 def parse_budget(
-    budget: str | Amount | Iterable[str | Amount], *, window: Window = "sliding"
-) -> tuple[Amount, ...]:
-    """Return the amounts that a notation says, without repetitions.
+    limits: str | BudgetLimit | Iterable[str | BudgetLimit], *, window: WindowKind = "sliding"
+) -> tuple[BudgetLimit, ...]:
+    """Return the limits that a notation says, without repetitions.
 
     Args:
-        budget: ``"200k tokens/day"``, ``"1.5M input tokens per month"``, ``"50.25 USD/month"``, several separated by ``;``
-            or ``,``; an `Amount`; or a sequence of these. ``k``, ``M`` and ``B`` are a thousand, a million and a billion.
-            Units of time: second, minute, hour, day, month (30 days), year (360 days).
-        window: Of amounts that are written as text; a calendar month or year has the days that it has.
+        limits: ``"200k tokens/day"``, ``"50 USD per month"``, ``"1.5M output tokens/5 minutes"``, several separated by
+            ``;``, ``,`` or ``|``; a `BudgetLimit`; or a sequence of these. Units: tokens, input tokens, output tokens, or
+            a currency in three capital letters. Periods as in `parse_rates`.
+        window: Of limits that are written as text.
 
     Raises:
-        ValueError: Nothing, nonsense, zero, part of a token, or a number out of range.
-        TypeError: Neither text nor amount.
+        ValueError: Nothing, nonsense, zero, a part of a token, or a number out of range.
+        TypeError: Neither text nor limit.
 
-    >>> [str(amount) for amount in parse_budget("200k tokens/day; 50 USD/month")]
-    ['200000 tokens per day', '50 USD per month']
+    >>> parse_budget("200k tokens/day")
+    (BudgetLimit(unit='tokens', amount=200000, seconds=86400, window='sliding'),)
     """
-    given: object = [budget] if isinstance(budget, str | Amount) else budget
+    given: object = [limits] if isinstance(limits, str | BudgetLimit) else limits
     if isinstance(given, bytes) or not isinstance(given, Iterable):
-        raise TypeError(f'a budget is a text such as "200k tokens/day", not {type(budget).__name__}')
-    amounts: list[Amount] = []
-    for item in given:
-        if isinstance(item, Amount):
-            amounts.append(item)
-        elif isinstance(item, str):
-            if len(item) > MAX_NOTATION:
-                raise ValueError(f"a budget has at most {MAX_NOTATION} characters")
-            amounts += [_one(piece.strip(), window) for piece in re.split("[,;]", item)]
-        else:
-            raise TypeError(f'a budget is a text such as "200k tokens/day", not {type(item).__name__}')
-    if not amounts:
-        raise ValueError('no budget was given; write one, such as "200k tokens/day"')
-    return tuple(dict.fromkeys(amounts))
-
-
-def _one(text: str, window: Window) -> Amount:
-    match = _ONE.fullmatch(text)
-    period = match and UNITS.get(match[5].removesuffix("s"))
-    if not match or not period:
-        raise ValueError(
-            f"{text[:60]!r} is no budget; write an amount, a unit, a slash and a period, such as "
-            '"200k tokens/day", "1M output tokens/5 hours" or "50 USD/month"'
+        raise TypeError(
+            f'a budget is a text such as "50 USD/month", or a sequence, not {type(limits).__name__}'
         )
-    number = Decimal(match[1]) * _FACTORS[match[2]]
-    unit = " ".join(match[3].split())
-    if unit.endswith("token"):
-        unit += "s"
-    seconds = int(match[4] or 1) * period
-    if unit not in TOKENS:
-        return Amount(unit, int((number * BILLION).to_integral_value(ROUND_CEILING)), seconds, window)
-    if number != int(number):
-        raise ValueError(f"{text[:60]!r}: there is no part of a token")
-    return Amount(unit, int(number), seconds, window)
+    found: list[BudgetLimit] = []
+    for item in given:
+        if isinstance(item, str):
+            found += _parse(item, window)
+        elif isinstance(item, BudgetLimit):
+            found.append(item)
+        else:
+            raise TypeError(f'a budget is a text such as "50 USD/month", not {type(item).__name__}')
+    if not found:
+        raise ValueError('no budget was given; write one, such as "200k tokens/day"')
+    return tuple(dict.fromkeys(found))
+
+
+def _parse(text: str, window: WindowKind) -> list[BudgetLimit]:
+    if len(text) > MAX_NOTATION:
+        raise ValueError(f"a budget notation has at most {MAX_NOTATION} characters")
+    found = []
+    for piece in re.split("[,;|]", text):
+        match = _ONE.fullmatch(piece.strip())
+        period = match and UNITS.get(match[5].lower().removesuffix("s"))
+        if not match or not period:
+            raise ValueError(
+                f"{piece.strip()[:60]!r} is no budget; write an amount, a unit, a slash and a period, such as "
+                f'"200k tokens/day" or "50.25 USD/month", with a period of {", ".join(UNITS)}'
+            )
+        number, factor, unit, count, _ = match.groups()
+        if not is_money(unit):
+            unit = " ".join(unit.removesuffix("s").split()) + "s"
+        with localcontext() as context:
+            context.prec = 60
+            exact = Decimal(number) * _FACTORS[factor.lower()] * (MONEY_SCALE if is_money(unit) else 1)
+        if exact != int(exact):
+            smallest = "a billionth of the currency" if is_money(unit) else "one token"
+            raise ValueError(f"{piece.strip()[:60]!r}: nothing smaller than {smallest} is counted")
+        if window == "calendar" and count is not None and int(count) != 1:
+            raise ValueError(
+                f"{piece.strip()[:60]!r}: a calendar has single periods only, such as day or month"
+            )
+        found.append(BudgetLimit(unit, int(exact), int(count or 1) * period, window))
+    return found
+
+
+def _text(unit: str, amount: int) -> str:
+    return f"{from_units(amount):f}" if is_money(unit) else str(amount)

@@ -1,25 +1,33 @@
-"""Budgets on Redis: any number of processes share exact sums, one round trip to reserve and one to settle."""
+"""Budgets on Redis: any number of processes share them, in one round trip for all accounts of a call."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import math
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from aisecure._flow import Effect, Flow, adrive, drive
-from aisecure.errors import Unavailable
 from aisecure.quotas._redis_connections import RedisConnections, unavailable
 from aisecure.quotas._redis_wire import Script
-from aisecure.quotas.budgets.account import MICRO, PARTS, REMEMBERED_SECONDS
-from aisecure.quotas.budgets.ledger import Line, Reservation, Shortage, State
-from aisecure.quotas.budgets.notation import Amount
+from aisecure.quotas.budgets.courier import Courier
+from aisecure.quotas.budgets.ledger import (
+    Account,
+    Answer,
+    Balance,
+    Bill,
+    Done,
+    Entry,
+    Reservation,
+    Settled,
+    check_amounts,
+)
+from aisecure.quotas.budgets.names import name_of
+from aisecure.quotas.budgets.notation import BudgetLimit
+from aisecure.quotas.budgets.windows import Window
 from aisecure.quotas.rates import UNITS
-from aisecure.quotas.redis_store import RedisStore, digest_of, framed, tag_of
-from aisecure.quotas.store import canonical
+from aisecure.quotas.redis_store import tag_of
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -29,175 +37,198 @@ __all__ = ["RedisLedger"]
 #: First words of every key; the number is the version of what is stored under it.
 _PREFIX = "aisecure:b1"
 
-#: A name that a line has in no trip.
-_NOBODY = "-"
-
 
 class RedisLedger:
-    """Keeps budgets on Redis (6.2 or later), by that server's clock; needs ``aisecure[redis]``.
+    """Budgets on Redis (6.2 or later), by that server's clock; needs ``aisecure[redis]``.
 
-    Keys carry the tenant as hash tag and a digest of the rest. On a Cluster budgets that all tenants share are a second
-    round trip, and what the first reserved is given back when the second refuses. Run Redis with ``maxmemory-policy
-    noeviction`` and with ``appendonly yes``: a month's money should survive a restart.
+    A reservation is one EVALSHA whatever the number of its accounts, and so is a settlement; several that come at once
+    go together. Keys carry the tenant as hash tag and a digest of the rest, and expire by themselves. On a Cluster
+    accounts that all tenants share are a second round trip, and what the first held is given back when the second
+    refuses. Run Redis with persistence and ``maxmemory-policy noeviction``: a server that loses its data forgets what
+    was spent.
+
+    Nothing is held twice. When the answer to a reservation is lost, the call is refused as unavailable, and what may
+    be held is given back. A settlement that could not be sent is kept and sent again; the server books each once.
+    After a fork the child opens connections of its own. Asynchronous code awaits `aclose` before its event loop ends.
 
     Args:
-        url: As for `RedisStore`; or a `RedisStore`, whose connections are shared.
-        timeout_seconds, max_connections: As for `RedisStore`.
+        url: As for `RedisStore`; never shown.
+        timeout_seconds: For connecting, for an answer, and for a free connection, each.
+        max_connections: For plain code; and as many for each event loop.
 
     Raises:
         Misconfigured: The URL is none, or the `redis` package is missing.
     """
 
     over_network = True
-    is_shared = True
+    waits = True
 
     def __init__(
-        self, url: str | SecretStr | RedisStore, *, timeout_seconds: float = 0.5, max_connections: int = 50
+        self, url: str | SecretStr, *, timeout_seconds: float = 0.5, max_connections: int = 50
     ) -> None:
-        self.connections = (
-            url.connections
-            if isinstance(url, RedisStore)
-            else RedisConnections(url, timeout_seconds=timeout_seconds, max_connections=max_connections)
+        self.connections = RedisConnections(
+            url, timeout_seconds=timeout_seconds, max_connections=max_connections
         )
         self.script = _script()
+        self._courier = Courier(self.settle)
 
     def __repr__(self) -> str:
         return "RedisLedger()"
 
-    def reserve(
-        self, lines: Sequence[Line], amounts: Sequence[int], ttl_seconds: float
-    ) -> Reservation | Shortage:
-        """Hold an amount of every line; or of none and say why."""
-        return drive(self._reserve(lines, amounts, ttl_seconds))
+    def reserve(self, reservation: Reservation) -> Answer:
+        """Hold the amounts of all lines, or nothing."""
+        return drive(self._reserve(reservation))
 
-    async def areserve(
-        self, lines: Sequence[Line], amounts: Sequence[int], ttl_seconds: float
-    ) -> Reservation | Shortage:
+    async def areserve(self, reservation: Reservation) -> Answer:
         """Do as `reserve`, in a coroutine."""
-        return await adrive(self._reserve(lines, amounts, ttl_seconds))
+        return await adrive(self._reserve(reservation))
 
-    def settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[State, ...]:
-        """Put what was really used in the place of what was held."""
-        return drive(self._settle(reservation, amounts))
+    def settle(self, bills: Sequence[Bill]) -> list[Settled]:
+        """Book what was really used, by blocking; calls are settled through `post`."""
+        for bill in bills:
+            check_amounts(bill.amounts)
+        entries: list[list[Entry | None]] = [[None] * len(bill.amounts) for bill in bills]
+        places = [(which, index) for which, bill in enumerate(bills) for index in range(len(bill.amounts))]
+        accounts = [bills[which].reservation.lines[index].account for which, index in places]
+        for group in self._groups(accounts):
+            words: list[bytes] = [b"settle"]
+            for place in group:
+                which, index = places[place]
+                bill = bills[which]
+                line = bill.reservation.lines[index]
+                words += [
+                    bill.reservation.id.encode(),
+                    b"%d" % line.amount,
+                    b"%d" % bill.amounts[index],
+                    _kept(bill.reservation),
+                    b"1" if bill.unheld else b"0",
+                    *_words_of(line.account.limit),
+                    b",".join([b"%d" % mark for mark in line.marks]),
+                ]
+            answer = self.connections.run(self.script, _keys([accounts[place] for place in group]), words)
+            try:
+                for place, at in zip(group, range(0, len(answer), 5), strict=True):
+                    which, index = places[place]
+                    known, told, *balance = answer[at : at + 5]
+                    marks = tuple(int(mark) for mark in told.split(b",") if mark)
+                    entries[which][index] = Entry(bool(known), _balance(*balance), marks)
+            except (TypeError, ValueError) as err:
+                raise unavailable(err) from err
+        return [tuple(entry for entry in each if entry is not None) for each in entries]
 
-    def look(self, lines: Sequence[Line]) -> tuple[State, ...]:
-        """Return the state of each line; nothing is spent."""
-        return drive(self._look(lines))
+    def post(self, bill: Bill, done: Done) -> None:
+        """Settle soon, from a thread of its own."""
+        self._courier.post(bill, done)
 
-    def reset(self, lines: Sequence[Line]) -> None:
-        """Forget what was spent and reserved."""
-        for group in self._groups(lines):
-            self.connections.run(_FORGET, [key for index in group for key in _keys(lines[index])], ())
+    @property
+    def pending(self) -> bool:
+        """Whether posted bills are not booked yet."""
+        return self._courier.pending
+
+    def flush(self, seconds: float = 5.0) -> bool:
+        """Wait until posted bills are booked; return whether all are."""
+        return self._courier.flush(seconds)
+
+    def balances(self, accounts: Sequence[Account]) -> list[Balance]:
+        """Return how accounts stand."""
+        return drive(self._each(b"look", accounts))
+
+    async def abalances(self, accounts: Sequence[Account]) -> list[Balance]:
+        """Do as `balances`, in a coroutine."""
+        return await adrive(self._each(b"look", accounts))
+
+    def reset(self, accounts: Sequence[Account]) -> None:
+        """Forget what was spent; what is held stays held."""
+        drive(self._each(b"reset", accounts))
 
     def health(self) -> dict[str, Any]:
         """Ask the server whether it is there."""
-        facts = self.connections.health()
-        return {"ok": facts["ok"], "ledger": "redis", **{k: v for k, v in facts.items() if k == "error_type"}}
+        health = self.connections.health()
+        return {
+            "ok": health["ok"],
+            "ledger": "redis",
+            **{k: v for k, v in health.items() if k == "error_type"},
+        }
 
     def close(self) -> None:
-        """Close all connections; those of a running event loop are closed by it, a moment later."""
+        """Book what is waiting, and close all connections."""
+        self._courier.close()
         self.connections.close()
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop, before it ends."""
+        """Book what is waiting, and close the connections of this event loop, before it ends."""
+        import asyncio
+
+        if self.pending:
+            await asyncio.get_running_loop().run_in_executor(None, self.flush)
         await self.connections.aclose()
 
-    def _reserve(
-        self, lines: Sequence[Line], amounts: Sequence[int], ttl_seconds: float
-    ) -> Flow[Reservation | Shortage]:
-        name = secrets.token_hex(12)
-        places, states, expired = [0] * len(lines), [State(0, 0, 0.0)] * len(lines), 0
-        booked: list[int] = []
-        for group in self._groups(lines):
-            words = [_words(lines[i], ttl_seconds, amounts[i]) for i in group]
-            try:
-                answer = yield self._trip("reserve", name, ttl_seconds, [lines[i] for i in group], words)
-                told = _Told(answer, len(group))
-            except BaseException:
-                yield from self._take_back(name, lines, amounts, places, booked)
-                raise
-            if told.short:
-                yield from self._take_back(name, lines, amounts, places, booked)
-                return Shortage(group[told.short - 1], told.number / MICRO)
-            expired += told.number
-            for index, place, state in zip(group, told.places, told.states, strict=True):
-                places[index], states[index] = place, state
-            booked += group
-        return Reservation(name, tuple(lines), tuple(amounts), tuple(places), tuple(states), expired)
-
-    def _take_back(
-        self,
-        name: str,
-        lines: Sequence[Line],
-        amounts: Sequence[int],
-        places: Sequence[int],
-        booked: Sequence[int],
-    ) -> Flow[None]:
-        for index in booked:
-            words = _words(lines[index], 0, 0, places[index], amounts[index])
-            # What cannot be given back expires; the refusal stands.
-            with suppress(Unavailable):
-                yield self._trip("settle", name, REMEMBERED_SECONDS, [lines[index]], [words])
-
-    def _settle(self, reservation: Reservation, amounts: Sequence[int]) -> Flow[tuple[State, ...]]:
+    def _reserve(self, reservation: Reservation) -> Flow[Answer]:
         lines = reservation.lines
-        states = list(reservation.states)
-        for group in self._groups(lines):
-            words = [
-                _words(
-                    lines[i], REMEMBERED_SECONDS, amounts[i], reservation.places[i], reservation.amounts[i]
-                )
-                for i in group
-            ]
-            answer = yield self._trip(
-                "settle", reservation.id, REMEMBERED_SECONDS, [lines[i] for i in group], words
-            )
-            for index, state in zip(group, _Told(answer, len(group)).states, strict=True):
-                states[index] = state
-        return tuple(states)
-
-    def _look(self, lines: Sequence[Line]) -> Flow[tuple[State, ...]]:
-        states = [State(0, 0, 0.0)] * len(lines)
-        for group in self._groups(lines):
-            words = [_words(lines[i], 0, 0) for i in group]
-            answer = yield self._trip("look", _NOBODY, 0, [lines[i] for i in group], words)
-            for index, state in zip(group, _Told(answer, len(group)).states, strict=True):
-                states[index] = state
-        return tuple(states)
-
-    def _trip(
-        self, what: str, name: str, ttl_seconds: float, lines: Sequence[Line], words: Sequence[list[bytes]]
-    ) -> Effect:
-        keys = [key for line in lines for key in _keys(line)]
-        args = [what.encode(), name.encode(), b"%d" % round(ttl_seconds * MICRO)]
-        return Effect(
-            self.connections.run,
-            self.connections.arun,
-            (self.script, keys, [*args, *(word for line in words for word in line)]),
-        )
-
-    def _groups(self, lines: Sequence[Line]) -> list[list[int]]:
-        """Return positions of lines that can go in one trip, a tenant's own before those of everybody."""
-        if not self.connections.is_cluster:
-            return [list(range(len(lines)))]
-        groups: dict[str, list[int]] = {}
-        for index, line in enumerate(lines):
-            groups.setdefault(line.subject[0], []).append(index)
-        return list(groups.values())
-
-
-class _Told:
-    """An answer of the script, taken apart."""
-
-    def __init__(self, answer: Any, count: int) -> None:
+        check_amounts([line.amount for line in lines])
+        self._courier.start()
+        balances: list[Balance | None] = [None] * len(lines)
+        short, longest = None, -1.0
+        start = (b"hold", reservation.id.encode(), b"%d" % math.ceil(reservation.ttl_seconds * 1_000_000))
+        groups = self._groups([line.account for line in lines])
         try:
-            short, number, *told = answer
-            self.short, self.number = int(short), int(number)
-            rows = [told[4 * index : 4 * index + 4] for index in range(0 if self.short else count)]
-            self.places = [int(row[0]) for row in rows]
-            self.states = [State(int(row[1]), int(row[2]), int(row[3]) / MICRO) for row in rows]
-        except (TypeError, ValueError, IndexError) as err:
-            raise unavailable(err) from err
+            for group in groups:
+                words = list(start)
+                for index in group:
+                    line = lines[index]
+                    words += [
+                        b"%d" % line.account.limit.amount,
+                        *_words_of(line.account.limit),
+                        b"%d" % line.amount,
+                        b"1" if line.soft else b"0",
+                        _kept(reservation),
+                    ]
+                answer = yield self._trip([lines[index].account for index in group], words)
+                try:
+                    which, wait, *told = answer
+                    seconds = int(wait) / 1e6
+                    for index, at in zip(group, range(0, len(told), 3), strict=True):
+                        balances[index] = _balance(*told[at : at + 3])
+                except (TypeError, ValueError) as err:
+                    raise unavailable(err) from err
+                if which:
+                    short, longest = group[which - 1], seconds
+                    break
+        except BaseException:
+            # Nobody knows whether it arrived: give back what may be held. Also when the caller was cancelled.
+            self._give_back(reservation)
+            raise
+        if short is not None and len(groups) > 1:
+            self._give_back(reservation)
+        return Answer(short, max(0.0, longest), tuple(balances))
+
+    def _give_back(self, reservation: Reservation) -> None:
+        self.post(Bill(reservation, (0,) * len(reservation.lines)), _ignore)
+
+    def _each(self, what: bytes, accounts: Sequence[Account]) -> Flow[list[Balance]]:
+        balances: list[Balance] = [Balance(0, 0, 0.0)] * len(accounts)
+        for group in self._groups(accounts):
+            part = [accounts[index] for index in group]
+            words = [what] + [word for account in part for word in _words_of(account.limit)]
+            answer = yield self._trip(part, words)
+            try:
+                for index, at in zip(group, range(0, len(answer), 3), strict=True):
+                    balances[index] = _balance(*answer[at : at + 3])
+            except (TypeError, ValueError) as err:
+                raise unavailable(err) from err
+        return balances
+
+    def _trip(self, accounts: Sequence[Account], words: Sequence[bytes]) -> Effect:
+        return Effect(self.connections.run, self.connections.arun, (self.script, _keys(accounts), words))
+
+    def _groups(self, accounts: Sequence[Account]) -> list[list[int]]:
+        """Return positions of accounts that can go in one trip."""
+        if not self.connections.is_cluster:
+            return [list(range(len(accounts)))] if accounts else []
+        groups: dict[str, list[int]] = {}
+        for index, account in enumerate(accounts):
+            groups.setdefault(tag_of(account.subject[0]), []).append(index)
+        return list(groups.values())
 
 
 @cache
@@ -205,29 +236,29 @@ def _script() -> Script:
     return Script(files(__package__).joinpath("budget.lua").read_bytes())
 
 
-_FORGET = Script(b"return redis.call('DEL', unpack(KEYS))")
+def _keys(accounts: Sequence[Account]) -> list[bytes]:
+    """Return the two keys of each account."""
+    keys = []
+    for account in accounts:
+        key = f"{_PREFIX}:{{{tag_of(account.subject[0])}}}:{name_of(account)}".encode()
+        keys += [key, key + b":h"]
+    return keys
 
 
-def _keys(line: Line) -> list[bytes]:
-    subject = canonical(line.subject)
-    digest = hashlib.sha256(
-        framed(line.name.encode("utf-8", "surrogatepass")) + framed(line.limit.id.encode())
-    )
-    key = f"{_PREFIX}:{{{tag_of(subject[0])}}}:{digest_of(digest, subject)}".encode()
-    return [key, key + b":held"]
+def _words_of(limit: BudgetLimit) -> tuple[bytes, bytes, bytes]:
+    window = Window.of(limit)
+    calendar = {UNITS["month"]: b"m", UNITS["year"]: b"y"}
+    kind = b"s" if window.step else calendar.get(limit.seconds, b"c")
+    return b"%d" % window.period, b"%d" % window.step, kind
 
 
-def _words(line: Line, ttl_seconds: float, amount: int, place: int = 0, reserved: int = 0) -> list[bytes]:
-    """Return what the script is told of one account."""
-    limit: Amount = line.limit
-    period = limit.seconds * MICRO
-    if limit.window == "sliding":
-        width = max(1, period // PARTS)
-        window, span = b"s", -(-period // width) + 1
-    else:
-        window = {UNITS["month"]: b"m", UNITS["year"]: b"y"}.get(limit.seconds, b"u")
-        width, span = (period if window == b"u" else 0), 1
-    # A bucket more than a period may count, and months and years of the calendar are longer than 30 and 360 days.
-    alive = limit.seconds * 1_000 * 62 // 60 + 6 * 86_400_000 * (window in b"my") + round(ttl_seconds * 1_000)
-    numbers = (width, span, -1 if line.soft else limit.units, amount, place, reserved, alive + 1_000)
-    return [window, *(b"%d" % number for number in numbers)]
+def _kept(reservation: Reservation) -> bytes:
+    return b"c" if reservation.on_expiry == "charge" else b"o"
+
+
+def _balance(used: bytes, held: bytes, reset: bytes) -> Balance:
+    return Balance(int(used), int(held), int(reset) / 1e6)
+
+
+def _ignore(_: object) -> None:
+    """Be told of what nobody waits for."""

@@ -1,117 +1,97 @@
-"""What one call may cost and what it did: the worst case before it, the best knowledge after it."""
+"""A block of code that spends from budgets, for those who call a provider by hand."""
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from aisecure.decisions import Finding
+from aisecure.call import Call
+from aisecure.decisions import Decision
+from aisecure.errors import denied
 from aisecure.events import Usage
-from aisecure.guard import Ending
-from aisecure.quotas.budgets.ledger import Reservation
-from aisecure.quotas.budgets.notation import BILLION, Amount
-from aisecure.quotas.prices import Price
-from aisecure.quotas.tokens import TokenCounter, input_tokens
+from aisecure.guard import Ending, Verdict
+from aisecure.reply import read_reply
 
-__all__ = ["Spending", "units_of", "worst_units_of"]
+if TYPE_CHECKING:
+    from aisecure.quotas.budgets.guard import TokenBudget
+
+__all__ = ["Spending"]
 
 
 class Spending:
-    """One call on its way.
+    """What one block spends; made by `TokenBudget.spend`, used once, in ``with`` or ``async with``.
+
+    Entering holds the worst case, and raises `QuotaExceeded` where there is no room for it. Leaving books the usage;
+    where none was given, all that was held. A block that raises is charged what the budget's ``failed`` says, unless
+    there is a usage; one that timed out or was cancelled is charged.
 
     Attributes:
-        reservation: What is held for it.
-        model: By whose price that was reckoned.
-        price: That price, when money is counted.
-        worst: The most that it may use.
-        usage: What it used, as the provider reported; set by whoever spends by hand.
-        seen: Tokens of the answer that were counted on the way, at most.
-        was_seen: Whether anything of the answer came by.
+        usage: The tokens that were used, once they are known.
+        model: The model that answered, when it differs.
     """
 
-    __slots__ = ("count", "model", "price", "reservation", "seen", "usage", "was_seen", "worst")
-
     def __init__(
-        self, reservation: Reservation, model: str, price: Price | None, worst: Usage, count: TokenCounter
+        self, budget: TokenBudget, call: Call, input_tokens: int | None, max_output_tokens: int | None
     ) -> None:
-        self.reservation = reservation
-        self.model = model
-        self.price = price
-        self.worst = worst
-        self.count = count
+        for name, number in (("input_tokens", input_tokens), ("max_output_tokens", max_output_tokens)):
+            if number is not None and (type(number) is not int or number < 0):
+                raise ValueError(f"{name} is a whole number of 0 or more")
         self.usage: Usage | None = None
-        self.seen = 0
-        self.was_seen = False
+        self.model = ""
+        self._budget = budget
+        self._call = call
+        self._known = input_tokens, max_output_tokens
+        self._entered = False
 
-    def see(self, output: Any) -> None:
-        """Count an answer that came whole."""
-        self.was_seen = True
-        self.seen += input_tokens(output, count=self.count, per_message=0, per_call=0)
+    def note(self, reply: Any) -> None:
+        """Take model and usage from a provider's answer, or from each chunk of a streamed one."""
+        told = read_reply(reply)
+        if told is None:
+            return
+        self.model = told.model or self.model
+        if told.usage is not None:
+            if self.usage is None:
+                self.usage = told.usage
+            else:
+                self.usage = self.usage + told.usage if told.adds else self.usage.most(told.usage)
 
-    def settled(self, ending: Ending, *, failures_cost: bool) -> tuple[Usage, bool]:
-        """Return what the call used, and whether that is an estimate.
+    def __enter__(self) -> Self:
+        self._once()
+        self._judge(self._budget.begin(self._call, *self._known))
+        return self
 
-        Args:
-            ending: How it ended.
-            failures_cost: Whether the prompt of a call that failed is charged.
-        """
-        if not ending.entered:
-            return Usage(), False
-        reported = self.usage or ending.usage
-        if reported is not None:
-            return reported, False
-        worst = self.worst
-        if self.was_seen or ending.chunks:
-            return Usage(worst.input_tokens, min(self.seen, worst.output_tokens)), True
-        if ending.type == "call.failed" and "Timeout" not in ending.error_type:
-            # A provider that answers with an error asks nothing for it.
-            return (Usage(worst.input_tokens), True) if failures_cost else (Usage(), False)
-        # Nobody saw an answer, but one may have been made: after a timeout, a cancellation, or behind another guard.
-        return worst, True
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(error)
 
+    async def __aenter__(self) -> Self:
+        self._once()
+        budget = self._budget
+        if budget.ledger.over_network:
+            self._judge(await budget.abegin(self._call, *self._known))
+        else:
+            self._judge(budget.begin(self._call, *self._known))
+        return self
 
-class Counting:
-    """Counts the text of a streamed answer on its way, and leaves it as it is."""
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(error)
 
-    __slots__ = ("_spending",)
+    def _once(self) -> None:
+        if self._entered:
+            raise RuntimeError("a block of spending is used once; ask for another with spend()")
+        self._entered = True
 
-    def __init__(self, spending: Spending) -> None:
-        self._spending = spending
+    def _judge(self, verdict: Verdict) -> None:
+        if isinstance(verdict, Decision) and not verdict.allowed and not self._budget.shadow:
+            raise denied(verdict)
 
-    def feed(self, chunk: str) -> str:
-        """Take a piece and return it."""
-        spending = self._spending
-        spending.was_seen = True
-        spending.seen += spending.count(chunk)
-        return chunk
-
-    def finish(self) -> str:
-        """Return nothing: nothing was held back."""
-        return ""
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """None."""
-        return ()
-
-
-def units_of(limit: Amount, usage: Usage, price: Price | None) -> int:
-    """Return what usage takes of a limit: tokens, or billionths of its currency, rounded up."""
-    if limit.unit == "tokens":
-        return usage.input_tokens + usage.output_tokens
-    if limit.unit == "input tokens":
-        return usage.input_tokens
-    if limit.unit == "output tokens":
-        return usage.output_tokens
-    if price is None:
-        raise ValueError("money without a price")
-    return int((price.cost(usage) * BILLION).to_integral_value(ROUND_CEILING))
-
-
-def worst_units_of(limit: Amount, usage: Usage, price: Price | None) -> int:
-    """Return the most that usage may take: a prompt may go into the provider's cache, which can cost more than reading it."""
-    plain = units_of(limit, usage, price)
-    if not limit.is_money:
-        return plain
-    cached = Usage(usage.input_tokens, usage.output_tokens, 0, usage.input_tokens)
-    return max(plain, units_of(limit, cached, price))
+    def _leave(self, error: BaseException | None) -> None:
+        if error is None:
+            kind = "call.allowed"
+        else:
+            kind = "call.failed" if isinstance(error, Exception) else "call.cancelled"
+        error_type = type(error).__name__ if kind == "call.failed" else ""
+        self._budget.settle(self._call, Ending(kind, self.usage, self.model, error_type=error_type))

@@ -8,7 +8,9 @@ from typing import Any
 from aisecure.adapters._bodies import media_type
 from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._problems import PLAIN, body_of, frame, headers_of, status_of
+from aisecure.adapters._ratelimit_headers import ratelimit_headers
 from aisecure.errors import AISecureError
+from aisecure.standing import Standing
 
 __all__ = ["Answer", "Message", "Receive", "Send", "header"]
 
@@ -30,7 +32,7 @@ class Answer:
     """
 
     __slots__ = (
-        "_authorization", "_challenges", "_head", "_held", "_request_id", "_send", "_tail", "complete", "refusal", "started",
+        "_authorization", "_challenges", "_head", "_held", "_request_id", "_send", "_tail", "complete", "refusal", "standings", "started",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +51,8 @@ class Answer:
         self._tail = b""
         self.started = False
         self.complete = False
+        #: What is left of the limits that were asked, for the head; None where it is not to be told.
+        self.standings: list[Standing] | None = None
         #: Set when something was refused that the application may not hear of, or may answer in its own way.
         self.refusal: AISecureError | None = None
 
@@ -82,6 +86,8 @@ class Answer:
         headers = [*self._head.get("headers", ())]
         if self._request_id and not header(headers, b"x-request-id"):
             headers.append((b"x-request-id", self._request_id.encode()))
+        if self.standings:
+            headers += [(name.encode(), value.encode()) for name, value in ratelimit_headers(self.standings)]
         await self._send({**self._head, "headers": headers})
 
     def resize(self, size: int) -> None:
@@ -94,7 +100,10 @@ class Answer:
         if not self.started:
             self._held = False
             body = body_of(err, self._request_id)
-            lines = headers_of(err, self._challenges, self._authorization)
+            lines = [
+                *headers_of(err, self._challenges, self._authorization),
+                *ratelimit_headers(self.standings or ()),
+            ]
             headers = [(name.encode(), value.encode()) for name, value in lines]
             headers += [
                 (b"content-length", str(len(body)).encode()),

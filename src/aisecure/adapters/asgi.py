@@ -61,6 +61,7 @@ from aisecure.call import Call, Credential
 from aisecure.errors import AISecureError, AuthenticationError, Denied, Misconfigured
 from aisecure.principal import Principal
 from aisecure.shield import Shield
+from aisecure.standing import collect_standings
 
 if TYPE_CHECKING:
     from aisecure.authn.protected_resource import ProtectedResource
@@ -115,6 +116,8 @@ class AISecureMiddleware:
             ``Client-Cert`` (RFC 9440), or one of percent-encoded PEM. They have to remove what clients send under this
             name. The certificate of a connection from a trusted proxy is never taken for the client's.
         protected_resource: Metadata for clients that look for a token (RFC 9728), served without authentication.
+        ratelimit_headers: Tell callers what is left of the limits that their request met, in ``RateLimit-Policy`` and
+            ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-09), also with a refusal.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -132,6 +135,7 @@ class AISecureMiddleware:
         external_url: str = "",
         certificate_header: str = "",
         protected_resource: ProtectedResource | None = None,
+        ratelimit_headers: bool = False,
     ) -> None:
         if not isinstance(shield, Shield):
             raise TypeError("AISecureMiddleware takes an application and a Shield")
@@ -148,6 +152,7 @@ class AISecureMiddleware:
         self._certificate_header = self._certificates.header.encode()
         self._wanted = _WANTED | {self._certificate_header}
         self._metadata = protected_resource
+        self._tells_limits = ratelimit_headers
         self._challenges = Challenges(shield, protected_resource)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,6 +177,13 @@ class AISecureMiddleware:
         if metadata is not None and request.path == metadata.path and scope["method"] in {"GET", "HEAD"}:
             await _document(metadata, answer)
             return
+        if self._tells_limits:
+            with collect_standings() as answer.standings:
+                await self._served(scope, receive, request, answer)
+        else:
+            await self._served(scope, receive, request, answer)
+
+    async def _served(self, scope: Scope, receive: Receive, request: _Request, answer: Answer) -> None:
         try:
             principal = await self._authenticate(request, scope, scope["method"])
             with self.shield.acting_as(

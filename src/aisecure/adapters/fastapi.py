@@ -16,7 +16,7 @@ to authenticate by a header in ``/docs``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from aisecure._flow import adrive
 from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._https import HttpsOptions
+from aisecure.adapters._limited import LimitedRoute
 from aisecure.adapters._problems import PLAIN, body_of, headers_of, status_of
 from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly
 from aisecure.call import current_context, known_principal
@@ -34,7 +35,14 @@ from aisecure.errors import AISecureError, Misconfigured
 from aisecure.principal import Principal
 from aisecure.shield import Shield
 
-__all__ = ["CurrentPrincipal", "add_exception_handlers", "current_principal", "require", "secure"]
+__all__ = [
+    "CurrentPrincipal",
+    "add_exception_handlers",
+    "current_principal",
+    "limit",
+    "require",
+    "secure",
+]
 
 
 def secure(app: FastAPI, shield: Shield, *, https: HttpsOptions | None = None, **options: Any) -> None:
@@ -122,3 +130,46 @@ def require(action: str, resource: str) -> Callable[..., Awaitable[Principal]]:
         return principal
 
     return permitted
+
+
+def limit(*limits: Any, **options: Any) -> Callable[..., AsyncIterator[None]]:
+    """Return a dependency that lets a request pass only within limits.
+
+    ::
+
+        @app.get("/items/{number}", dependencies=[Depends(limit("10/minute"))])
+
+    All paths of the route count together; its resource is ``route:GET /items/{number}``. Who counts is the caller; one who is
+    not known by the address that the middleware established, or in an app without it by that of the connection. Also works
+    without a shield; `add_exception_handlers` then answers the refusals.
+
+    Args:
+        limits: ``"10/minute"``, `aisecure.quotas.Limit`s; or ready guards that need no input, such as `RateLimitGuard`,
+            `Concurrency` (whose slot is held until the response is sent), `LoadShedder` or `CircuitBreaker`.
+        options: Those of `aisecure.quotas.rate_limit`, such as ``by="tenant"`` or ``store=``.
+
+    Raises:
+        ValueError, TypeError: The limits cannot be used.
+    """
+    route = LimitedRoute(limits, options)
+
+    async def limited(connection: HTTPConnection) -> AsyncIterator[None]:
+        scope = connection.scope
+        shield = getattr(connection.app.state, "aisecure", None)
+        passage = route.passage(
+            () if shield is None else shield.sinks,
+            scope.get("method", "GET"),
+            str(getattr(scope.get("route"), "path", scope["path"])),
+            connection.client.host if connection.client else "",
+        )
+        try:
+            await adrive(passage.enter())
+            yield
+            passage.succeed()
+        except BaseException as err:
+            passage.fail(err)
+            raise
+        finally:
+            passage.close()
+
+    return limited

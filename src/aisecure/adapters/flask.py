@@ -37,8 +37,10 @@ from aisecure.adapters._credentials import read_credential, with_proofs
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._https import Hsts, HttpsRule
 from aisecure.adapters._https_wsgi import HttpsGate, raw_target
+from aisecure.adapters._limited import LimitedRoute
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
 from aisecure.adapters._problems import PLAIN, body_of, find, frame, headers_of, status_of
+from aisecure.adapters._ratelimit_headers import ratelimit_headers
 from aisecure.adapters._target import ExternalAddress
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
 from aisecure.call import Call, Credential, current_context, known_principal
@@ -46,11 +48,12 @@ from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
 from aisecure.ports import EventSink
 from aisecure.principal import Principal
 from aisecure.shield import Shield
+from aisecure.standing import collect_standings
 
 if TYPE_CHECKING:
     from aisecure.authn.protected_resource import ProtectedResource
 
-__all__ = ["AISecure", "HttpsOnly", "current_principal", "require"]
+__all__ = ["AISecure", "HttpsOnly", "current_principal", "limit", "require"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,6 +105,54 @@ def require(action: str, resource: str) -> Callable[[F], F]:
     return decorate
 
 
+def limit(*limits: Any, **options: Any) -> Callable[[F], F]:
+    """Return a decorator for views that lets a request pass only within limits.
+
+    ::
+
+        @app.get("/items/<number>")
+        @limit("10/minute")
+        def show(number: str) -> str: ...
+
+    What it takes and how it counts is told at `aisecure.adapters.fastapi.limit`; the resource is
+    ``route:GET /items/<number>``. In an app without `AISecure` refusals are raised, and answered by a handler of the app's own.
+
+    Raises:
+        ValueError, TypeError: The limits cannot be used.
+    """
+    route = LimitedRoute(limits, options)
+
+    def decorate(view: F) -> F:
+        @wraps(view)
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            extension = current_app.extensions.get("aisecure")
+            rule = request.url_rule
+            passage = route.passage(
+                () if extension is None else extension.shield.sinks,
+                request.method,
+                request.path if rule is None else rule.rule,
+                request.remote_addr or "",
+            )
+            try:
+                drive(passage.enter())
+                response = current_app.make_response(current_app.ensure_sync(view)(*args, **kwargs))
+            except BaseException as err:
+                passage.fail(err)
+                passage.close()
+                raise
+            passage.succeed()
+            if response.is_streamed:
+                # A slot is held until the last chunk was sent, or the reader went away.
+                response.call_on_close(passage.close)
+            else:
+                passage.close()
+            return response
+
+        return cast("F", limited)
+
+    return decorate
+
+
 class AISecure:
     """The extension: ``AISecure(shield).init_app(app)``, or ``AISecure(app, shield)`` at once.
 
@@ -115,6 +166,7 @@ class AISecure:
         certificate_header: Name of the header in which the trusted proxies tell the client's certificate. Without proxies
             it is read from ``SSL_CLIENT_CERT``, as mod_ssl and werkzeug set it.
         protected_resource: Metadata for clients that look for a token (RFC 9728).
+        ratelimit_headers: As for `aisecure.adapters.asgi.AISecureMiddleware`.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -129,6 +181,7 @@ class AISecure:
         external_url: str = "",
         certificate_header: str = "",
         protected_resource: ProtectedResource | None = None,
+        ratelimit_headers: bool = False,
     ) -> None:
         apps = [part for part in parts if isinstance(part, Flask)]
         shields = [part for part in parts if isinstance(part, Shield)]
@@ -141,6 +194,7 @@ class AISecure:
         self._address = ExternalAddress(external_url, self._proxies)
         self._certificates = ClientCertificates(certificate_header, self._proxies)
         self._metadata = protected_resource
+        self._tells_limits = ratelimit_headers
         self._challenges = Challenges(self.shield, protected_resource)
         for app in apps:
             self.init_app(app)
@@ -173,6 +227,8 @@ class AISecure:
         trace = traceparent(headers.getlist("traceparent"))
         # Set first, so that a refusal too carries the request's id.
         stack = g.aisecure = ExitStack()
+        if self._tells_limits:
+            g.aisecure_standings = stack.enter_context(collect_standings())
         limit = request.max_content_length
         if request.content_length is None and limit is not None and "wsgi.input" in request.environ:
             request.environ["wsgi.input"] = _Bounded(request.environ["wsgi.input"], limit)
@@ -315,6 +371,8 @@ def _finish(response: Response) -> Response:
             response = _problem(err)
     if identifier:
         response.headers.setdefault("X-Request-ID", identifier)
+    for name, value in ratelimit_headers(g.get("aisecure_standings", ())):
+        response.headers[name] = value
     return response
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aisecure.quotas.concurrency import Concurrency, Occupancy, Slot
     from aisecure.quotas.input_limits import InputLimits
     from aisecure.quotas.leases import LeasedStore
+    from aisecure.quotas.limits_store import LimitsStore
     from aisecure.quotas.local_share import LocalShare
     from aisecure.quotas.prices import Price, Prices
     from aisecure.quotas.redis_store import RedisStore
@@ -48,6 +49,7 @@ __all__ = [
     "LeasedStore",
     "Ledger",
     "Limit",
+    "LimitsStore",
     "LoadShedder",
     "LocalShare",
     "MemoryLedger",
@@ -84,6 +86,7 @@ __all__ = [
 
 #: Resolved on first use: settings bring pydantic, the store over the network asyncio.
 _LAZY = {
+    "LimitsStore": "aisecure.quotas.limits_store",
     "Budget": "aisecure.quotas.budgets.levels",
     "BudgetLimit": "aisecure.quotas.budgets.notation",
     "CircuitBreaker": "aisecure.quotas.breaker",

@@ -86,7 +86,6 @@ __all__ = [
 
 #: Resolved on first use: settings bring pydantic, the store over the network asyncio.
 _LAZY = {
-    "LimitsStore": "aisecure.quotas.limits_store",
     "Budget": "aisecure.quotas.budgets.levels",
     "BudgetLimit": "aisecure.quotas.budgets.notation",
     "CircuitBreaker": "aisecure.quotas.breaker",
@@ -96,6 +95,7 @@ _LAZY = {
     "LeasedStore": "aisecure.quotas.leases",
     "Ledger": "aisecure.quotas.budgets.ledger",
     "LoadShedder": "aisecure.quotas.shedding",
+    "LimitsStore": "aisecure.quotas.limits_store",
     "LocalShare": "aisecure.quotas.local_share",
     "MemoryLedger": "aisecure.quotas.budgets.memory",
     "Occupancy": "aisecure.quotas.concurrency",

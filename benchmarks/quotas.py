@@ -1,4 +1,4 @@
-"""Counting a call against "100 a minute" for one of many keys: in memory, and on Redis."""
+"""Counting a call for one of many keys: in memory, on Redis, with leases, and round a route."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 
-from benchmarks._harness import Goal, Table, compare
+from benchmarks import _web
+from benchmarks._harness import Case, Goal, Table, compare
 
 #: High enough that every call is allowed: a refusal is cheaper and not what is asked.
 LIMIT = "1000000/minute"
 
 
 def run() -> bool:
-    good = compare(_memory())
+    good = compare(_memory()) & compare(_route()) & compare(_view())
     redis = _redis()
-    return good & (redis is None or compare(redis))
+    return good & (redis is None or (compare(redis) & compare(_leases(redis))))
 
 
 def _memory() -> Table:
@@ -32,6 +33,11 @@ def _memory() -> Table:
         for key in keys:
             limiter.decide(key)
         table.add(title, partial(_next, limiter.decide, cycle(keys)), goal)
+    full = RateLimiter("1/hour")
+    full.decide("u-17")
+    table.add("aisecure, refused", partial(full.decide, "u-17"))
+    several = RateLimiter("1000000/minute; 10000000/day")
+    table.add("aisecure, two limits", partial(several.decide, "u-17"))
     table.peer("limits, moving window (exact)", partial(_limits, "MovingWindowRateLimiter"))
     table.peer("limits, fixed window (2x at the edge)", partial(_limits, "FixedWindowRateLimiter"))
     table.peer("pyrate-limiter", _pyrate)
@@ -93,3 +99,80 @@ def _limits_redis(socket: str) -> Callable[[], object]:
 
     limiter = strategies.MovingWindowRateLimiter(storage.RedisStorage(f"redis+unix://{socket}"))
     return partial(limiter.hit, parse("1000000/minute"), "u-17")
+
+
+def _leases(redis: Table) -> Table:
+    """Return the table of one process that counts on Redis with leases."""
+    from aisecure.quotas import LeasedStore, RateLimiter, RedisStore
+
+    url = f"unix://{redis.keep.socket_file}"
+    table = Table("Count a call on Redis with leases", by="wall")
+    table.add("one round trip each", partial(RateLimiter(LIMIT, store=RedisStore(url)).decide, "u-18"))
+    leased = RateLimiter(LIMIT, store=LeasedStore(RedisStore(url)))
+    table.add("aisecure, leases of a second", partial(leased.decide, "u-18"), Goal(0.05))
+    table.keep = redis.keep
+    return table
+
+
+def _route() -> Table:
+    """Return the table of a FastAPI route."""
+    from fastapi import Depends, FastAPI, Request
+
+    from aisecure.adapters.fastapi import limit
+
+    def app(*dependencies: object, wrap: Callable | None = None) -> FastAPI:
+        made = FastAPI()
+
+        async def route(request: Request) -> dict[str, bool]:
+            return {"ok": True}
+
+        made.get("/x", dependencies=[*dependencies])(route if wrap is None else wrap(route))
+        return made
+
+    table = Table("A limited route of FastAPI")
+    table.cases.append(Case("bare (the limit)", _web.requests(app(), "GET", "/x")))
+    table.cases.append(
+        Case("aisecure limit()", _web.requests(app(Depends(limit(LIMIT, by="source"))), "GET", "/x"))
+    )
+    try:
+        from slowapi import Limiter
+        from slowapi.util import get_remote_address
+    except ImportError:
+        table.absent.append("slowapi (not installed)")
+        return table
+    slow = Limiter(key_func=get_remote_address)
+    limited = app(wrap=slow.limit(LIMIT))
+    limited.state.limiter = slow
+    table.cases.append(Case("slowapi decorator", _web.requests(limited, "GET", "/x")))
+    return table
+
+
+def _view() -> Table:
+    """Return the table of a Flask view."""
+    from flask import Flask
+    from werkzeug.test import create_environ
+
+    from aisecure.adapters.flask import limit
+
+    def client(app: Flask) -> Callable[[], object]:
+        environ = create_environ("/x")
+        return lambda: b"".join(app(dict(environ), lambda *_: None))
+
+    def view() -> dict[str, bool]:
+        return {"ok": True}
+
+    bare, ours = Flask("bare"), Flask("ours")
+    bare.get("/x")(view)
+    ours.get("/x")(limit(LIMIT, by="source")(view))
+    table = Table("A limited view of Flask")
+    table.add("bare (the limit)", client(bare))
+    table.add("aisecure limit()", client(ours))
+    try:
+        from flask_limiter import Limiter
+    except ImportError:
+        table.absent.append("flask-limiter (not installed)")
+        return table
+    theirs = Flask("theirs")
+    theirs.get("/x")(Limiter(lambda: "127.0.0.1", app=theirs, storage_uri="memory://").limit(LIMIT)(view))
+    table.add("flask-limiter", client(theirs))
+    return table

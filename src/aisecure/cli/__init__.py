@@ -27,6 +27,7 @@ _COMMANDS = {
     "keys": "keys",
     "models": "models",
     "policy": "policy",
+    "quotas": "quotas",
     "tls": "tls",
 }
 

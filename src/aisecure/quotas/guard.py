@@ -135,6 +135,11 @@ class RateLimitGuard(Guard):
         """What is limited."""
         return tuple(line.counter.quota for line in self._lines)
 
+    @property
+    def counts_are_shared(self) -> bool:
+        """Whether other processes see the same counts."""
+        return self.store.over_network
+
     def before(self, call: Call) -> Verdict:
         """Count the call; refuse it when a limit is reached."""
         only = self._only
@@ -174,8 +179,8 @@ class RateLimitGuard(Guard):
             self.store.hit_all(asks, 0, out)
         return out
 
-    def reset(self, call: Call) -> list[Quota]:
-        """Forget what was spent from the limits that concern a call; return them.
+    def reset(self, call: Call) -> list[str]:
+        """Forget what was spent from the limits that concern a call; return their names.
 
         Raises:
             Unavailable: The store could not answer.
@@ -183,7 +188,7 @@ class RateLimitGuard(Guard):
         asks = [Ask(line.counter, line.subject(call)) for line in self._lines_for(call.resource)]
         if asks:
             self.store.reset(asks)
-        return [ask.counter.quota for ask in asks]
+        return [ask.counter.quota.name for ask in asks]
 
     def health(self) -> dict[str, Any]:
         """Return the state of the store."""

@@ -180,6 +180,8 @@ def _mapping(
 
 def _number(value: Any) -> int:
     # Not by its text: that of a huge integer takes quadratic time.
+    if isinstance(value, bool):
+        return len("false") + _BETWEEN
     digits = value.bit_length() // 3 + 2 if isinstance(value, int) else 32
     return digits + _BETWEEN
 

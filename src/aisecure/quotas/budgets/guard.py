@@ -272,9 +272,14 @@ class TokenBudget(Guard):
         return await self._abegin(call, self._ask(call, prompt, answer))
 
     def remaining(
-        self, principal: Principal | None = None, *, model: str = "", resource: str = ""
+        self, principal: Principal | Call | None = None, *, model: str = "", resource: str = ""
     ) -> list[Standing]:
         """Return how much is left of each budget that concerns somebody's calls of a model; nothing is spent.
+
+        Args:
+            principal: Whose; or a call, which says all. Whom `acting_as` names by default.
+            model: To which the calls go.
+            resource: What budgets and ``models`` look at; ``model:`` and the model by default.
 
         Raises:
             Unavailable: The ledger could not answer.
@@ -286,7 +291,7 @@ class TokenBudget(Guard):
         return [level.standing(balance) for level, balance in zip(levels, balances, strict=True)]
 
     async def aremaining(
-        self, principal: Principal | None = None, *, model: str = "", resource: str = ""
+        self, principal: Principal | Call | None = None, *, model: str = "", resource: str = ""
     ) -> list[Standing]:
         """Do as `remaining`, without blocking the event loop."""
         levels, call = self._concerned(principal, model, resource)
@@ -294,8 +299,12 @@ class TokenBudget(Guard):
         balances = await self.ledger.abalances([level.account(call) for level in levels])
         return [level.standing(balance) for level, balance in zip(levels, balances, strict=True)]
 
-    def reset(self, principal: Principal | None = None, *, model: str = "", resource: str = "") -> None:
-        """Forget what somebody spent from each budget that concerns calls of a model.
+    def reset(
+        self, principal: Principal | Call | None = None, *, model: str = "", resource: str = ""
+    ) -> list[str]:
+        """Forget what somebody spent from each budget that concerns calls of a model; return their names.
+
+        Args: as for `remaining`.
 
         Raises:
             Unavailable: The ledger could not answer.
@@ -303,6 +312,12 @@ class TokenBudget(Guard):
         levels, call = self._concerned(principal, model, resource)
         self.ledger.flush(_FLUSH_SECONDS)
         self.ledger.reset([level.account(call) for level in levels])
+        return [level.account(call).name for level in levels]
+
+    @property
+    def counts_are_shared(self) -> bool:
+        """Whether other processes see the same sums."""
+        return not isinstance(self.ledger, MemoryLedger)
 
     def health(self) -> dict[str, Any]:
         """Return the state of the ledger."""
@@ -314,13 +329,17 @@ class TokenBudget(Guard):
 
     # -- the way of a call
 
-    def _call(self, principal: Principal | None, model: str, resource: str, input: Any = None) -> Call:
+    def _call(self, principal: Principal | Call | None, model: str, resource: str, input: Any = None) -> Call:
         from aisecure.call import current_context
 
+        if isinstance(principal, Call):
+            return principal
         call = current_context().call("invoke", resource or (f"model:{model}" if model else ""), input)
         return call if principal is None else call.with_principal(principal)
 
-    def _concerned(self, principal: Principal | None, model: str, resource: str) -> tuple[list[Level], Call]:
+    def _concerned(
+        self, principal: Principal | Call | None, model: str, resource: str
+    ) -> tuple[list[Level], Call]:
         call = self._call(principal, model, resource)
         return [level for level in self._levels if level.concerns(call.resource)], call
 

@@ -105,7 +105,7 @@ class _Costs:
             return self.per_attachment
 
 
-#: A comma or colon and a space, or two brackets.
+#: A comma or colon and a space, or two brackets; what has brackets has both.
 _BETWEEN = 2
 _TOOLS = frozenset({"tools", "functions", "toolConfig", "tool_config"})
 #: Where JSON begins: given to the model with keys, quotes and escapes.
@@ -142,7 +142,7 @@ def _walk(value: Any, costs: _Costs) -> Iterator[int]:
         elif is_sequence(value):
             # LangChain takes texts, and pairs of role and text, for messages.
             yield (
-                _BETWEEN
+                2 * _BETWEEN
                 if is_json
                 else costs.per_message * (1 + sum(isinstance(item, str) for item in value))
             )
@@ -164,7 +164,7 @@ def _mapping(
     """Yield what a mapping costs by itself, and let what is in it wait."""
     shape = None if is_json else shape_of(fields)
     if shape is None or not shape.is_message:
-        yield _BETWEEN
+        yield 2 * _BETWEEN
         for key, item in fields.items():
             yield costs.json(str(key))
             waiting.append((item, depth, is_json or key in _JSON))

@@ -155,6 +155,7 @@ def test_an_adapter_imports_no_other_framework() -> None:
     own = {
         "fastapi": {"fastapi", "starlette"},
         "flask": {"flask", "werkzeug"},
+        "_limited_views": {"flask", "werkzeug"},
         "langchain": {"langchain", "langchain_core"},
         "langchain_history": {"langchain_core"},
         "langchain_retriever": {"langchain_core"},

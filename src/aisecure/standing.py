@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["Standing", "collect_standings", "wanted_standings"]
 
@@ -61,17 +61,36 @@ _WANTED: ContextVar[list[Standing] | None] = ContextVar("aisecure_standings", de
 wanted_standings: Callable[[], list[Standing] | None] = _WANTED.get
 
 
+class _Collected(list[Standing]):
+    """A list that takes no more once its request is over: tasks that were begun there and live on still hold it."""
+
+    is_open = True
+
+    def append(self, standing: Standing) -> None:
+        if self.is_open:
+            super().append(standing)
+
+    def extend(self, standings: Iterable[Standing]) -> None:
+        if self.is_open:
+            super().extend(standings)
+
+    def __iadd__(self, standings: Iterable[Standing]) -> Self:  # type: ignore[override,misc]
+        self.extend(standings)
+        return self
+
+
 @contextmanager
 def collect_standings() -> Iterator[list[Standing]]:
-    """Collect the standing of every limit that is asked within the block.
+    """Collect the standing of every limit that is asked within the block, and in tasks that it begins, until it ends.
 
     >>> with collect_standings() as seen:
     ...     wanted_standings() is seen
     True
     """
-    seen: list[Standing] = []
+    seen = _Collected()
     token = _WANTED.set(seen)
     try:
         yield seen
     finally:
+        seen.is_open = False
         _WANTED.reset(token)

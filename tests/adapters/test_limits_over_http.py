@@ -136,15 +136,18 @@ def test_what_is_left_is_told_where_it_was_asked_for(serve):
     with serve(world) as url:
         first = get(url, "/items/1", world.ann)
         assert first.headers["ratelimit-policy"] == (
-            '"rate_limit:principal/3600";q=3;w=3600, "rate_limit:tenant/3600";q=4;w=3600'
+            '"rate_limit:principal+resource/3600";q=3;w=3600, "rate_limit:tenant+resource/3600";q=4;w=3600'
         )
-        assert first.headers["ratelimit"].startswith('"rate_limit:principal/3600";r=2;t=3')
+        assert first.headers["ratelimit"].startswith('"rate_limit:principal+resource/3600";r=2;t=3600')
         for _ in range(2):
             get(url, "/items/1", world.ann)
         refused = get(url, "/items/1", world.ann)
         assert refused.status_code == 429
-        assert '"rate_limit:principal/3600";r=0' in refused.headers["ratelimit"]
-        assert '"rate_limit:tenant/3600";r=1' in refused.headers["ratelimit"]
+        assert (
+            f'principal+resource/3600";r=0;t={refused.headers["retry-after"]},'
+            in refused.headers["ratelimit"]
+        )
+        assert '"rate_limit:tenant+resource/3600";r=1' in refused.headers["ratelimit"]
         assert "ann" not in str(refused.headers)
         assert "ratelimit" not in get(url, "/nowhere", world.ann).headers
     quiet = World()

@@ -87,7 +87,8 @@ class Answer:
         if self._request_id and not header(headers, b"x-request-id"):
             headers.append((b"x-request-id", self._request_id.encode()))
         if self.standings:
-            headers += [(name.encode(), value.encode()) for name, value in ratelimit_headers(self.standings)]
+            told = ratelimit_headers(self.standings, header(headers, b"retry-after").decode("latin-1"))
+            headers += [(name.encode(), value.encode()) for name, value in told]
         await self._send({**self._head, "headers": headers})
 
     def resize(self, size: int) -> None:
@@ -100,10 +101,8 @@ class Answer:
         if not self.started:
             self._held = False
             body = body_of(err, self._request_id)
-            lines = [
-                *headers_of(err, self._challenges, self._authorization),
-                *ratelimit_headers(self.standings or ()),
-            ]
+            lines = list(headers_of(err, self._challenges, self._authorization))
+            lines += ratelimit_headers(self.standings or (), dict(lines).get("retry-after", ""))
             headers = [(name.encode(), value.encode()) for name, value in lines]
             headers += [
                 (b"content-length", str(len(body)).encode()),

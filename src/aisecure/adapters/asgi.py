@@ -117,7 +117,8 @@ class AISecureMiddleware:
             name. The certificate of a connection from a trusted proxy is never taken for the client's.
         protected_resource: Metadata for clients that look for a token (RFC 9728), served without authentication.
         ratelimit_headers: Tell callers what is left of the limits that their request met, in ``RateLimit-Policy`` and
-            ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-09), also with a refusal.
+            ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11), also with a refusal. Of a stream it is what
+            was known when its head left. Limits are told by their names, of which callers then learn; never by keys.
 
     Raises:
         Misconfigured: A setting cannot be used.

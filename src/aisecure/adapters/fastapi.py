@@ -18,16 +18,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Scope
+from starlette.websockets import WebSocketDisconnect
 
 from aisecure._flow import adrive
 from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._https import HttpsOptions
-from aisecure.adapters._limited import LimitedRoute
+from aisecure.adapters._limited import LimitedRoute, LimitOptions
 from aisecure.adapters._problems import PLAIN, body_of, headers_of, status_of
 from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly
 from aisecure.call import current_context, known_principal
@@ -132,20 +137,25 @@ def require(action: str, resource: str) -> Callable[..., Awaitable[Principal]]:
     return permitted
 
 
-def limit(*limits: Any, **options: Any) -> Callable[..., AsyncIterator[None]]:
+def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[..., AsyncIterator[None]]:
     """Return a dependency that lets a request pass only within limits.
 
     ::
 
         @app.get("/items/{number}", dependencies=[Depends(limit("10/minute"))])
 
-    All paths of the route count together; its resource is ``route:GET /items/{number}``. Who counts is the caller; one who is
-    not known by the address that the middleware established, or in an app without it by that of the connection. Also works
-    without a shield; `add_exception_handlers` then answers the refusals.
+    It is a call of its own, without input, with action ``request`` on ``route:GET /items/{number}``: all paths of a route
+    count together. On a router each of its routes counts for itself; limits with a ``name`` count together wherever that
+    name and the same store are used. Where a mounted app is mounted is no part of the resource, and a WebSocket counts as
+    ``GET`` when it connects.
+
+    Who counts is the caller; one who is not known by the address that the middleware established, or in an app without it
+    by that of the connection. It also works without a shield; `add_exception_handlers` then answers the refusals.
 
     Args:
         limits: ``"10/minute"``, `aisecure.quotas.Limit`s; or ready guards that need no input, such as `RateLimitGuard`,
-            `Concurrency` (whose slot is held until the response is sent), `LoadShedder` or `CircuitBreaker`.
+            `Concurrency` (whose slot is held until the response is sent and its background tasks are done),
+            `LoadShedder` or `CircuitBreaker` (to which exceptions are failures, but not an `HTTPException` below 500).
         options: Those of `aisecure.quotas.rate_limit`, such as ``by="tenant"`` or ``store=``.
 
     Raises:
@@ -154,18 +164,25 @@ def limit(*limits: Any, **options: Any) -> Callable[..., AsyncIterator[None]]:
     route = LimitedRoute(limits, options)
 
     async def limited(connection: HTTPConnection) -> AsyncIterator[None]:
-        scope = connection.scope
         shield = getattr(connection.app.state, "aisecure", None)
         passage = route.passage(
             () if shield is None else shield.sinks,
-            scope.get("method", "GET"),
-            str(getattr(scope.get("route"), "path", scope["path"])),
+            connection.scope.get("method", "GET"),
+            _template(connection.scope),
             connection.client.host if connection.client else "",
         )
         try:
             await adrive(passage.enter())
             yield
             passage.succeed()
+        except _ANSWERS as err:
+            if getattr(err, "status_code", 422) < 500:
+                passage.succeed()
+            else:
+                passage.fail(err)
+            raise
+        except (ClientDisconnect, WebSocketDisconnect):
+            raise  # the passage says by itself that nobody waited for its end
         except BaseException as err:
             passage.fail(err)
             raise
@@ -173,3 +190,17 @@ def limit(*limits: Any, **options: Any) -> Callable[..., AsyncIterator[None]]:
             passage.close()
 
     return limited
+
+
+#: What routes raise to answer.
+_ANSWERS = (HTTPException, RequestValidationError, WebSocketRequestValidationError)
+
+
+def _template(scope: Scope) -> str:
+    """Return the path of a request's route as it was declared."""
+    route = scope.get("route")
+    # FastAPI shares the routes of a router that is included, and tells beside them under which prefix this one was found.
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    if included is not None and getattr(included, "original_route", None) is route:
+        route = included
+    return str(getattr(route, "path", "*"))

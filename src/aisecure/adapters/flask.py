@@ -23,7 +23,7 @@ import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -37,7 +37,8 @@ from aisecure.adapters._credentials import read_credential, with_proofs
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._https import Hsts, HttpsRule
 from aisecure.adapters._https_wsgi import HttpsGate, raw_target
-from aisecure.adapters._limited import LimitedRoute
+from aisecure.adapters._limited import LimitedRoute, LimitOptions
+from aisecure.adapters._limited_views import answered
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
 from aisecure.adapters._problems import PLAIN, body_of, find, frame, headers_of, status_of
 from aisecure.adapters._ratelimit_headers import ratelimit_headers
@@ -105,7 +106,7 @@ def require(action: str, resource: str) -> Callable[[F], F]:
     return decorate
 
 
-def limit(*limits: Any, **options: Any) -> Callable[[F], F]:
+def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[[F], F]:
     """Return a decorator for views that lets a request pass only within limits.
 
     ::
@@ -114,8 +115,15 @@ def limit(*limits: Any, **options: Any) -> Callable[[F], F]:
         @limit("10/minute")
         def show(number: str) -> str: ...
 
-    What it takes and how it counts is told at `aisecure.adapters.fastapi.limit`; the resource is
-    ``route:GET /items/<number>``. In an app without `AISecure` refusals are raised, and answered by a handler of the app's own.
+    What it takes and how it counts is told at `aisecure.adapters.fastapi.limit`; the resource is ``route:GET /items/<number>``.
+    The slot of a `Concurrency` is held until the response is sent. Rate limits may also stand before all views of an app or
+    a blueprint, where each route counts for itself::
+
+        @blueprint.before_request
+        @limit("100/minute")
+        def limited() -> None: ...
+
+    In an app without `AISecure` refusals are raised, and answered by a handler of the app's own.
 
     Raises:
         ValueError, TypeError: The limits cannot be used.
@@ -130,23 +138,10 @@ def limit(*limits: Any, **options: Any) -> Callable[[F], F]:
             passage = route.passage(
                 () if extension is None else extension.shield.sinks,
                 request.method,
-                request.path if rule is None else rule.rule,
+                "*" if rule is None else rule.rule,
                 request.remote_addr or "",
             )
-            try:
-                drive(passage.enter())
-                response = current_app.make_response(current_app.ensure_sync(view)(*args, **kwargs))
-            except BaseException as err:
-                passage.fail(err)
-                passage.close()
-                raise
-            passage.succeed()
-            if response.is_streamed:
-                # A slot is held until the last chunk was sent, or the reader went away.
-                response.call_on_close(passage.close)
-            else:
-                passage.close()
-            return response
+            return answered(passage, lambda: current_app.ensure_sync(view)(*args, **kwargs))
 
         return cast("F", limited)
 
@@ -371,8 +366,9 @@ def _finish(response: Response) -> Response:
             response = _problem(err)
     if identifier:
         response.headers.setdefault("X-Request-ID", identifier)
-    for name, value in ratelimit_headers(g.get("aisecure_standings", ())):
-        response.headers[name] = value
+    standings = g.get("aisecure_standings", ())
+    for name, value in ratelimit_headers(standings, response.headers.get("Retry-After", "")):
+        response.headers.add(name, value)
     return response
 
 

@@ -111,9 +111,9 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),
-    "quota.reset": _row("Somebody made the program forget what a caller spent.", _HIGH, "by", "limits"),
     "quota.degraded": _row("The store of limits does not answer; each process goes on with its share.", _HIGH, "error_type", "processes"),
     "quota.recovered": _row("The store of limits answers again.", _MEDIUM),
+    "quota.reset": _row("Somebody's counts were reset from the command line.", _HIGH, "subject", "limits"),
     "shedding.began": _row("The process is overloaded, and calls are refused at once.", _HIGH, "guard", "in_flight", "limit"),
     "shedding.ended": _row("No call was refused for overload for a while.", _INFO, "guard", "in_flight", "limit"),
     "circuit.opened": _row("A model kept failing; calls to it are refused for a while.", _HIGH, "guard", "failures", "seconds"),

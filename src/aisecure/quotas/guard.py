@@ -179,13 +179,21 @@ class RateLimitGuard(Guard):
             self.store.hit_all(asks, 0, out)
         return out
 
-    def reset(self, call: Call) -> list[str]:
+    def reset(self, call: Call, *, only: Collection[str] | None = None) -> list[str]:
         """Forget what was spent from the limits that concern a call; return their names.
+
+        Args:
+            call: Whose, and of what.
+            only: Names of limits, as their standings have them; all by default.
 
         Raises:
             Unavailable: The store could not answer.
         """
-        asks = [Ask(line.counter, line.subject(call)) for line in self._lines_for(call.resource)]
+        asks = [
+            Ask(line.counter, line.subject(call))
+            for line in self._lines_for(call.resource)
+            if only is None or line.counter.quota.name in only
+        ]
         if asks:
             self.store.reset(asks)
         return [ask.counter.quota.name for ask in asks]

@@ -300,19 +300,29 @@ class TokenBudget(Guard):
         return [level.standing(balance) for level, balance in zip(levels, balances, strict=True)]
 
     def reset(
-        self, principal: Principal | Call | None = None, *, model: str = "", resource: str = ""
+        self,
+        principal: Principal | Call | None = None,
+        *,
+        model: str = "",
+        resource: str = "",
+        only: Collection[str] | None = None,
     ) -> list[str]:
         """Forget what somebody spent from each budget that concerns calls of a model; return their names.
 
-        Args: as for `remaining`.
+        Args:
+            principal: As for `remaining`.
+            model: As there.
+            resource: As there.
+            only: Names of budgets, as their standings have them; all by default.
 
         Raises:
             Unavailable: The ledger could not answer.
         """
-        levels, call = self._concerned(principal, model, resource)
+        concerned, call = self._concerned(principal, model, resource)
+        levels = [level for level in concerned if only is None or level.name in only]
         self.ledger.flush(_FLUSH_SECONDS)
         self.ledger.reset([level.account(call) for level in levels])
-        return [level.account(call).name for level in levels]
+        return [level.name for level in levels]
 
     @property
     def counts_are_shared(self) -> bool:

@@ -126,6 +126,8 @@ def _route() -> Table:
         async def route(request: Request) -> dict[str, bool]:
             return {"ok": True}
 
+        # By name FastAPI would look for the class among this module's, where it is not.
+        route.__annotations__["request"] = Request
         made.get("/x", dependencies=[*dependencies])(route if wrap is None else wrap(route))
         return made
 

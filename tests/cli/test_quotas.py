@@ -215,7 +215,7 @@ def test_without_yes_it_asks_and_names_what_is_forgotten(run, spend, tmp_path):
     spend(3)
     asked = run("reset", *ACME, input="n\n")
     assert asked.exit_code == 1
-    assert "rate_limit:principal, company:tenant in tenant acme" in asked.stderr
+    assert "what principal u-17, tenant acme used of rate_limit:principal, company:tenant?" in asked.stderr
     assert not logged(tmp_path)
     assert json.loads(run("show", *ACME, "--json").stdout)["standings"][0]["used"] == 3
     done = run("reset", *ACME, "--json", input="y\n")
@@ -410,17 +410,17 @@ def test_tokens_and_money_are_shown_with_their_unit_and_what_is_held(capsys):
                 "budget:tenant",
                 Decimal("50.00"),
                 2_592_000,
-                Decimal("49.9995"),
+                Decimal("49.9999995"),
                 0.2,
                 "USD",
-                Decimal("0.0005"),
+                Decimal("5E-7"),
             ),
         ]
     )
     head, tokens, money = capsys.readouterr().out.splitlines()
     assert "of it held" in head
     assert tokens.split() == "budget:principal 200000 tokens 1d 50000 1000 150000 1h 2m".split()
-    assert money.split() == "budget:tenant 50.00 USD 30d 0.0005 49.9995 1s".split()
+    assert money.split() == "budget:tenant 50.00 USD 30d 0.0000005 49.9999995 1s".split()
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,10 @@ def reset_command(
         limits = _distinct(line.name for line in found.lines)
         if limits:
             if not yes:
-                listed = ", ".join(map(printable, limits))
                 click.confirm(
-                    f"Forget what was used of {listed} in tenant {printable(tenant)}?", abort=True, err=True
+                    f"Forget what {_whose(call)} used of {', '.join(map(printable, limits))}?",
+                    abort=True,
+                    err=True,
                 )
             with _log(config) as events:
                 _reset(found, call, events)
@@ -177,6 +178,11 @@ def _call(principal: str, tenant: str, resource: str, source: str) -> Call:
     if not tenant:
         raise click.UsageError("--tenant is empty")
     return Call(Principal(principal, tenant=tenant), "invoke", resource, source=source)
+
+
+def _whose(call: Call) -> str:
+    told = [("principal", call.principal.id), ("source", call.source), ("tenant", call.principal.tenant)]
+    return ", ".join(f"{what} {printable(who[:80])}" for what, who in told if who)
 
 
 def _find(guards: Sequence[_Counting], call: Call, names: Sequence[str]) -> _Found:
@@ -304,16 +310,21 @@ def _print_lines(lines: Sequence[Standing]) -> None:
     rows = [
         (
             printable(line.name),
-            f"{line.limit} {line.unit}",
+            f"{_plain(line.limit)} {line.unit}",
             spelled(line.window_seconds),
-            str(line.used),
-            str(line.reserved) if line.reserved else "",
-            str(line.remaining),
+            _plain(line.used),
+            _plain(line.reserved) if line.reserved else "",
+            _plain(line.remaining),
             spelled(line.reset_seconds),
         )
         for line in lines
     ]
     print_table(("name", "limit", "window", "used", "of it held", "remaining", "resets in"), rows, widest=60)
+
+
+def _plain(amount: Any) -> str:
+    """Return an amount without an exponent, which money may have."""
+    return str(amount) if isinstance(amount, int) else f"{amount:f}"
 
 
 def _print_json(call: Call, found: _Found, shown: dict[str, Any]) -> None:

@@ -164,6 +164,25 @@ def test_a_limit_of_some_resources_is_shown_for_them(run, spend):
     )
 
 
+def test_marks_in_a_name_do_not_hide_whose_count_it_is(run, tmp_path, redis_server, redis_client):
+    (tmp_path / "aisecure.toml").write_text(
+        f'[quotas]\nredis_url = "{redis_server.url}"\n'
+        '[[quotas.rules]]\nname = "doors"\nlimits = "5/minute"\nby = ["tenant", "source"]\nacross_tenants = true\n'
+        '[[quotas.budgets]]\nlimits = "1k tokens/day"\nby = "source"\nsoft = true\n'
+    )
+    shown = run("show", *ACME, "--resource", "model:x")
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == ["rate_limit:principal"]
+    assert "add --source for doors:tenant+source*, budget:source~" in shown.stderr
+
+
+def test_a_section_for_some_resources_is_not_shown_for_others(run, shared, tmp_path):
+    shared.write_text(shared.read_text().replace("[quotas]", '[quotas]\non = "model:*"', 1))
+    assert "rate_limit:principal" in run("show", *ACME, "--resource", "model:x").stdout
+    other = run("show", *ACME, "--resource", "tool:mail")
+    assert (other.exit_code, other.stdout) == (0, "")
+    assert "no limit concerns these calls" in other.stderr
+
+
 def test_counts_in_memory_are_never_shown_as_zeros(run, tmp_path):
     (tmp_path / "aisecure.toml").write_text('[quotas]\nlimits = "10/minute"\n')
     shown = run("show", "--principal", "u-17")
@@ -173,6 +192,8 @@ def test_counts_in_memory_are_never_shown_as_zeros(run, tmp_path):
     assert "own memory" in shown.stderr
     told = json.loads(run("show", "--principal", "u-17", "--json").stdout)
     assert (told["standings"], told["unseen"]) == ([], ["rate_limit:principal"])
+    # Looking is no process that begins to count.
+    assert not logged(tmp_path, "quota.per_process")
 
 
 def test_a_section_that_is_switched_off_is_told(run, tmp_path):
@@ -393,6 +414,9 @@ def test_any_principal_can_be_named(run, spend, tmp_path, kind):
     spend(2, principal=who)
     words = ["--principal", who, "--tenant", "acme", "--limit", "rate_limit"]
     assert json.loads(run("show", *words, "--json").stdout)["standings"][0]["used"] == 2
+    asked = run("reset", *words, input="n\n")
+    assert "\x1b" not in asked.output
+    assert len(asked.output) < 500
     done = run("reset", *words, "--yes")
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.output

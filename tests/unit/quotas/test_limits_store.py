@@ -263,6 +263,8 @@ def test_what_is_no_storage_is_misconfigured_and_not_quoted(address):
 def test_an_asynchronous_storage_is_refused():
     with pytest.raises(Misconfigured, match="synchronous"):
         LimitsStore(limits.aio.storage.MemoryStorage())
+    with pytest.raises(Misconfigured, match=r"leave out async\+"):
+        LimitsStore("async+redis://localhost:6379")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
@@ -335,6 +337,8 @@ def test_a_server_that_is_not_there_is_unavailable_and_a_guard_refuses(tmp_path)
 def test_a_server_that_hangs_is_unavailable_in_time(redis_server, redis_client):
     with LimitsStore(f"redis+{redis_server.url}", timeout_seconds=0.02) as store:
         limiter = RateLimiter("2/minute", store=store)
+        # Its driver has a default of its own, which is longer.
+        assert store.storage.storage.connection_pool.connection_kwargs["socket_timeout"] == 0.02
         redis_server.freeze()
         try:
             with pytest.raises(Unavailable, match="TimeoutError"):
@@ -367,6 +371,7 @@ def test_any_key_is_counted_apart_under_a_short_plain_name(redis_store, redis_cl
         assert limiter.decide("another", tenant=tenant).allowed
     names = redis_client.keys("*")
     assert len(names) == 8
+    assert sum(stored.startswith(b"LIMITS:aisecure:l1:acme:") for stored in names) == 2
     for stored in names:
         assert len(stored) < 200
         assert stored.decode("ascii").isprintable()
@@ -410,6 +415,16 @@ def test_remaining_spends_nothing_and_tells_when_the_whole_limit_is_there_at_the
         assert 55 < line.reset_seconds <= 60
 
 
+def test_of_a_moving_window_the_newest_admission_may_be_as_young_as_can_be(clocked):
+    limiter = RateLimiter("5/minute", store=clocked)
+    limiter.require("k")
+    clocked.clock.advance(20)
+    # Of one admission the storage tells when it was; of several, only when the oldest was.
+    assert limiter.remaining("k")[0].reset_seconds == pytest.approx(40)
+    limiter.require("k")
+    assert limiter.remaining("k")[0].reset_seconds == pytest.approx(60)
+
+
 def test_a_counter_of_a_window_without_a_start_is_empty():
     class AsMongo(FixedOnly, limits.storage.MovingWindowSupport):
         def acquire_entry(self, key, limit, expiry, amount=1):
@@ -446,12 +461,15 @@ def test_tasks_wait_in_threads_for_a_network_and_not_for_memory(store):
     guarded = rate_limit("5/minute", store=store)
     limiter = RateLimiter("5/minute", store=store)
     seen = set()
-    spend = type(limiter.counter).spend
 
     class Watched(type(limiter.counter)):
         def spend(self, keys, cost):
             seen.add(threading.current_thread() is threading.main_thread())
-            return spend(self, keys, cost)
+            return super().spend(keys, cost)
+
+        def standings(self, keys):
+            seen.add(threading.current_thread() is threading.main_thread())
+            return super().standings(keys)
 
     limiter.counter.__class__ = Watched
 

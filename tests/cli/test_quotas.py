@@ -148,6 +148,9 @@ def test_a_limit_whose_count_is_not_named_is_not_shown_as_zero(run, spend):
     assert [line.split()[0] for line in bare.stdout.splitlines()[1:]] == ["company:tenant", "company:tenant"]
     assert "add --principal for rate_limit:principal" in bare.stderr
     assert "add --source for doors:source" in bare.stderr
+    only = run("show", "--limit", "doors")
+    assert (only.exit_code, only.stdout) == (0, "")
+    assert "no limit" not in only.stderr
     named = run("show", "--tenant", "acme", "--source", "192.0.2.1", "--json")
     used = {line["name"]: line["used"] for line in json.loads(named.stdout)["standings"]}
     assert used == {"rate_limit:principal": 2, "company:tenant": 2, "doors:source": 2}
@@ -178,7 +181,7 @@ def test_marks_in_a_name_do_not_hide_whose_count_it_is(run, tmp_path, redis_serv
 def test_a_section_for_some_resources_is_not_shown_for_others(run, shared, tmp_path):
     shared.write_text(shared.read_text().replace("[quotas]", '[quotas]\non = "model:*"', 1))
     assert "rate_limit:principal" in run("show", *ACME, "--resource", "model:x").stdout
-    other = run("show", *ACME, "--resource", "tool:mail")
+    other = run("show", *ACME, "--resource", "tool:mail", "--source", "192.0.2.1")
     assert (other.exit_code, other.stdout) == (0, "")
     assert "no limit concerns these calls" in other.stderr
 
@@ -405,7 +408,7 @@ def test_a_missing_configuration_is_misconfigured(run):
     assert run("show").exit_code == 3
 
 
-NAMES = {"control": "\x1b[2J", "no text": "\udcff", "long": "x" * 100_000, "accent": "é"}
+NAMES = {"control": "\u202e\x1b[2J", "no text": "\udcff", "long": "x" * 100_000, "accent": "é"}
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -416,6 +419,7 @@ def test_any_principal_can_be_named(run, spend, tmp_path, kind):
     assert json.loads(run("show", *words, "--json").stdout)["standings"][0]["used"] == 2
     asked = run("reset", *words, input="n\n")
     assert "\x1b" not in asked.output
+    assert "\u202e" not in asked.output
     assert len(asked.output) < 500
     done = run("reset", *words, "--yes")
     assert done.exit_code == 0, done.output

@@ -124,7 +124,7 @@ def show_command(
         _print_json(call, found, {"standings": [line.to_dict() for line in found.lines]})
     elif found.lines:
         _print_lines(found.lines)
-    elif not found.unseen:
+    elif not found.unseen and not found.unasked:
         click.echo("no limit concerns these calls", err=True)
     _print_left_out(call, found)
     ctx.exit(_NO if found.unseen else 0)

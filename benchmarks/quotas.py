@@ -133,6 +133,13 @@ def _route() -> Table:
 
     table = Table("A limited route of FastAPI")
     table.cases.append(Case("bare (the limit)", _web.requests(app(), "GET", "/x")))
+
+    async def nothing() -> None:
+        return None
+
+    table.cases.append(
+        Case("a dependency that does nothing", _web.requests(app(Depends(nothing)), "GET", "/x"))
+    )
     table.cases.append(
         Case("aisecure limit()", _web.requests(app(Depends(limit(LIMIT, by="source"))), "GET", "/x"))
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -221,11 +221,19 @@ class Passage:
             Denied: A guard refused.
             Unavailable: A guard could not run.
         """
-        yield from self.identify()
+        if self.plan.identify:
+            yield from self.identify()
         for hook in self.plan.before:
-            if hook.guard.applies(self.call.resource):
+            guard = hook.guard
+            if not guard.applies(self.call.resource):
+                continue
+            if hook.acall is None:  # spelled out: one generator less for each guard of each call
+                changed = self._ask(hook, (self.call,))
+                if changed is not None:
+                    self._take(guard, changed)
+            else:
                 yield from self._offer(hook)
-                self._let_in.append(hook.guard)
+            self._let_in.append(guard)
         self._entered = True
         return self.call
 
@@ -254,29 +262,46 @@ class Passage:
         self.note_reply(output)
         for hook in self.plan.after:
             if hook.guard.applies(self.call.resource):
-                changed = yield from self._ask(hook, (self.call, output))
+                changed = yield from self._wait_for(hook, (self.call, output))
                 if changed is not None:
                     output = changed.value
         self.succeed()
         return output
 
     def _offer(self, hook: _Hook, *, in_shadow: bool = False) -> Flow[None]:
-        changed = yield from self._ask(hook, (self.call,), in_shadow=in_shadow)
+        """Ask one hook that may change the call."""
+        changed = yield from self._wait_for(hook, (self.call,), in_shadow=in_shadow)
         if changed is not None:
-            if not isinstance(changed.value, Call):
-                raise self.broken(hook.guard, TypeError("a guard changed the call into something else"))
-            self.call = changed.value
+            self._take(hook.guard, changed)
 
-    def _ask(self, hook: _Hook, args: tuple[Any, ...], *, in_shadow: bool = False) -> Flow[Changed | None]:
-        """Ask one hook; return a change, or None to go on."""
-        guard = hook.guard
+    def _take(self, guard: Guard, changed: Changed) -> None:
+        if not isinstance(changed.value, Call):
+            raise self.broken(guard, TypeError("a guard changed the call into something else"))
+        self.call = changed.value
+
+    def _wait_for(
+        self, hook: _Hook, args: tuple[Any, ...], *, in_shadow: bool = False
+    ) -> Flow[Changed | None]:
+        """Ask one hook, which may have to be awaited; return a change, or None to go on."""
+        if hook.acall is None:
+            return self._ask(hook, args, in_shadow=in_shadow)
         try:
-            verdict = hook.call(*args) if hook.acall is None else (yield Effect(hook.call, hook.acall, args))
-        except Denied as err:
-            verdict = decision_of(err)
-        except Exception as err:  # noqa: BLE001  (whatever it is, the check did not run)
-            self.skip_or_raise(guard, err)
+            verdict = yield Effect(hook.call, hook.acall, args)
+        except Exception as err:  # noqa: BLE001  (weighed there)
+            self._weigh_error(hook.guard, err)
             return None
+        return self._weigh(hook.guard, verdict, in_shadow=in_shadow)
+
+    def _ask(self, hook: _Hook, args: tuple[Any, ...], *, in_shadow: bool = False) -> Changed | None:
+        """Ask one hook that waits for nothing; return a change, or None to go on."""
+        try:
+            verdict = hook.call(*args)
+        except Exception as err:  # noqa: BLE001  (weighed there)
+            self._weigh_error(hook.guard, err)
+            return None
+        return None if verdict is None else self._weigh(hook.guard, verdict, in_shadow=in_shadow)
+
+    def _weigh(self, guard: Guard, verdict: Verdict, *, in_shadow: bool) -> Changed | None:
         if verdict is None:
             return None
         if isinstance(verdict, Decision):
@@ -286,6 +311,12 @@ class Passage:
             self._findings += verdict.findings
             return verdict if in_shadow or not guard.shadow else None
         raise self.broken(guard, TypeError("a hook returns a Decision, a Changed or None"))
+
+    def _weigh_error(self, guard: Guard, err: Exception) -> None:
+        if isinstance(err, Denied):
+            self.judge(guard, decision_of(err))
+        else:  # whatever it is, the check did not run
+            self.skip_or_raise(guard, err)
 
     def judge(self, guard: Guard, decision: Decision) -> None:
         """Return if the decision lets the call go on; in shadow mode note what it would have done.
@@ -372,7 +403,12 @@ class Passage:
         if self._closed:
             return
         self._closed = True
-        with suppress(Unavailable) if self._cancelled else nullcontext():
+        if not (self.plan.settle or self.plan.sinks):
+            return
+        if self._cancelled:
+            with suppress(Unavailable):
+                self._settle()
+        else:
             self._settle()
 
     def _settle(self) -> None:

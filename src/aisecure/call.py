@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from aisecure._value import value
 from aisecure.errors import AuthenticationError
 from aisecure.principal import Principal
 
@@ -41,7 +42,7 @@ class Credential:
     certificate: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Context:
     """On whose behalf, and as part of which request, the current code runs.
 
@@ -53,7 +54,7 @@ class Context:
         trace: W3C ``traceparent`` value, if there is one.
     """
 
-    principal: Principal = Principal.anonymous()  # noqa: RUF009  (immutable, shared on purpose)
+    principal: Principal = Principal.anonymous()
     source: str = ""
     request_id: str = ""
     conversation: str = ""
@@ -73,7 +74,7 @@ class Context:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """A principal asks for an action on a resource, with an input.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from aisecure._value import value
 from aisecure.errors import denied
 
 __all__ = ["ALLOW", "Decision", "Finding", "Outcome"]
@@ -21,7 +22,7 @@ class Outcome(StrEnum):
     APPROVAL = "approval"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finding:
     """Something a detector saw: its kind and place, never the matched text.
 
@@ -53,7 +54,7 @@ class Finding:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """The answer to "may this happen?", as a value.
 

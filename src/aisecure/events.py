@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from aisecure._value import value
 from aisecure.decisions import Finding
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Tokens of one model call, as the provider reported them.
 
@@ -209,7 +210,7 @@ _TEXTS = (
 _WORD_OF = {result: result.value for result in Result}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SecurityEvent:
     """What happened, to whom, on what, and how it ended; JSON-ready, free of content.
 

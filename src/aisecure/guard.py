@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from aisecure._value import value
 from aisecure.decisions import Decision, Finding
 from aisecure.events import Usage
 
@@ -21,7 +22,7 @@ _EVERYTHING = ("*",)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Changed:
     """A transformed call or output, with the findings that were the reason.
 
@@ -34,7 +35,7 @@ class Changed:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ending:
     """How a call ended, for guards that settle.
 

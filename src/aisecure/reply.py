@@ -7,17 +7,18 @@ LangChain. What an agent returns, ``{"messages": [...]}``, says nothing: it hold
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
 from aisecure._usage import Get, getter, native_usage, read_usage
+from aisecure._value import value
 from aisecure.events import Usage
 
 __all__ = ["Reply", "read_reply"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """Facts that the provider stated beside its answer; empty where it stated nothing.
 
@@ -127,9 +128,9 @@ def _of_result(get: Get) -> Reply | None:
 
 
 def _replies(values: Any) -> Iterable[Reply]:
-    for value in values[:_MOST_ITEMS] if isinstance(values, list) else ():
-        if type(value) not in _MUTE:
-            get = getter(value)
+    for item in values[:_MOST_ITEMS] if isinstance(values, list) else ():
+        if type(item) not in _MUTE:
+            get = getter(item)
             reply = _read(getter(get("message"))) or _read(get)
             if reply is not None:
                 yield reply

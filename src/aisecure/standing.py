@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Self
+
+from aisecure._value import value
 
 __all__ = ["Standing", "collect_standings", "wanted_standings"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Standing:
     """How much of one limit is left for one key.
 
@@ -38,8 +39,9 @@ class Standing:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; amounts of money are texts."""
 
-        def plain(value: Any) -> Any:
-            return value if isinstance(value, int) else str(value)
+        def plain(amount: Any) -> Any:
+            # Not str: a Decimal of a small amount would come out as 5E-7.
+            return amount if isinstance(amount, int) else format(amount, "f")
 
         return {
             "name": self.name,

@@ -117,7 +117,10 @@ def test_the_wheel_holds_types_templates_and_the_licence_and_no_tests(wheel: Pat
     for name in (
         "aisecure/py.typed",
         "aisecure/cli/templates/aisecure.toml",
-        "aisecure/quotas/window.lua",
+        "aisecure/quotas/limits.lua",
+        "aisecure/quotas/refund.lua",
+        "aisecure/quotas/prices.toml",
+        "aisecure/quotas/budgets/budget.lua",
         "licenses/LICENSE",
     ):
         assert name in names

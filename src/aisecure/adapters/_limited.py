@@ -69,6 +69,8 @@ class LimitedRoute:
                     f"{type(guard).__name__} reads a call's input, and a route has none; use the shield"
                 )
         self._plan = Plan.compile(guards)
+        #: Whether a guard wants to know how a request ended; where none does, being let in is all there is.
+        self.settles = bool(self._plan.settle)
 
     def passage(self, sinks: tuple[EventSink, ...], method: str, template: str, source: str) -> Passage:
         """Return the way of one request.
@@ -83,10 +85,20 @@ class LimitedRoute:
         if plan.sinks is not sinks:
             plan = self._plan = Plan.compile(plan.guards, sinks=sinks)
         context = current_context()
-        if not context.source and source:
-            context = replace(context, source=source)
         verb = "GET" if method == "HEAD" else method
-        return Passage(plan, context.call("request", f"route:{verb} {template}"))
+        return Passage(
+            plan,
+            Call(
+                context.principal,
+                "request",
+                f"route:{verb} {template}",
+                None,
+                context.source or source,
+                context.request_id,
+                context.conversation,
+                context.trace,
+            ),
+        )
 
 
 def _of_routes(limits: Collection[Limits | Limit], options: LimitOptions) -> RateLimitGuard:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from itertools import chain, count
 
 from aisecure.standing import Standing
 
@@ -49,9 +50,10 @@ def ratelimit_headers(standings: Iterable[Standing], retry_after: str = "") -> l
     policies: dict[str, str] = {}
     left = []
     for standing in lowest.values():
-        name = f"{_OTHER.sub('_', standing.name)[:_MAX_NAME]}/{standing.window_seconds}"
-        if name in policies:
-            name += f"/{standing.limit}"
+        plain = f"{_OTHER.sub('_', standing.name)[:_MAX_NAME]}/{standing.window_seconds}"
+        # Names that differ only in what a field cannot hold, or in their ends, are told apart by the limit, or by number.
+        more = chain(("", f"/{standing.limit}"), map("/{}".format, count(2)))
+        name = next(plain + each for each in more if plain + each not in policies)
         policies[name] = f'"{name}";q={_whole(standing.limit)};w={_whole(standing.window_seconds)}'
         left.append(f'"{name}";r={_whole(standing.remaining)};t={_whole(_seconds(standing, retry_after))}')
     return [("ratelimit-policy", ", ".join(policies.values())), ("ratelimit", ", ".join(left))]

@@ -29,7 +29,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 from starlette.websockets import WebSocketDisconnect
 
-from aisecure._flow import adrive
+from aisecure._flow import Passage, adrive
 from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._https import HttpsOptions
 from aisecure.adapters._limited import LimitedRoute, LimitOptions
@@ -137,7 +137,7 @@ def require(action: str, resource: str) -> Callable[..., Awaitable[Principal]]:
     return permitted
 
 
-def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[..., AsyncIterator[None]]:
+def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[..., Any]:
     """Return a dependency that lets a request pass only within limits.
 
     ::
@@ -163,14 +163,21 @@ def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[..., AsyncI
     """
     route = LimitedRoute(limits, options)
 
-    async def limited(connection: HTTPConnection) -> AsyncIterator[None]:
-        shield = getattr(connection.app.state, "aisecure", None)
-        passage = route.passage(
+    def passage_of(scope: Scope) -> Passage:
+        shield = getattr(scope["app"].state, "aisecure", None)
+        peer = scope.get("client")
+        return route.passage(
             () if shield is None else shield.sinks,
-            connection.scope.get("method", "GET"),
-            _template(connection.scope),
-            connection.client.host if connection.client else "",
+            scope.get("method", "GET"),
+            _template(scope),
+            peer[0] if peer else "",
         )
+
+    async def admitted(connection: HTTPConnection) -> None:
+        await adrive(passage_of(connection.scope).permit())
+
+    async def limited(connection: HTTPConnection) -> AsyncIterator[None]:
+        passage = passage_of(connection.scope)
         try:
             await adrive(passage.enter())
             yield
@@ -189,7 +196,8 @@ def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[..., AsyncI
         finally:
             passage.close()
 
-    return limited
+    # A dependency that is told of the request's end costs FastAPI four times as much as one that is not.
+    return limited if route.settles else admitted
 
 
 #: What routes raise to answer.

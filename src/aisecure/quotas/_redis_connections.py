@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aisecure._flow import Effect, adrive, drive
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.quotas._redis_address import Address
 from aisecure.quotas._redis_slots import Node, Slots
-from aisecure.quotas._redis_wire import NOTHING, Script, Wired, command, packed
+from aisecure.quotas._redis_wire import Request, Script, packed
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["RedisConnections", "Script", "Wired", "unavailable"]
+__all__ = ["RedisConnections", "unavailable"]
 
 _ASKING = packed(b"ASKING")
 
@@ -98,40 +97,30 @@ class RedisConnections:
     def __repr__(self) -> str:
         return f"RedisConnections({self._address.kind})"
 
-    def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], more: Wired = NOTHING) -> Any:
+    def run(self, script: Script, request: Request) -> Any:
         """Run a script by its digest, or as a whole when the server does not know it (any more).
-
-        Args:
-            script: What to run.
-            keys: Its KEYS; on a Cluster all in one slot.
-            args: Its ARGV.
-            more: Further ARGV, packed once.
 
         Raises:
             Unavailable: No answer, or an error: the server is down, slow, full, read-only, or keeps something else
                 under the key.
         """
-        head, body, rest = command(script, keys, args, more)
+        key, head, rest = request
+        commands = head + script.by_digest + rest, head + script.whole + rest
         try:
             if self._slots is None:
-                return self._send(
-                    None, head + script.by_digest + body + rest, head + script.whole + body + rest
-                )
-            commands = head + script.by_digest + body + rest, head + script.whole + body + rest
-            return drive(self._slots.route(keys[0], *commands))
+                return self._send(None, *commands)
+            return drive(self._slots.route(key, *commands))
         except (self._redis.RedisError, OSError) as err:
             raise unavailable(err) from err
 
-    async def arun(
-        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], more: Wired = NOTHING
-    ) -> Any:
+    async def arun(self, script: Script, request: Request) -> Any:
         """Do as `run`, in a coroutine."""
-        head, body, rest = command(script, keys, args, more)
-        commands = head + script.by_digest + body + rest, head + script.whole + body + rest
+        key, head, rest = request
+        commands = head + script.by_digest + rest, head + script.whole + rest
         try:
             if self._slots is None:
                 return await self._asend(None, *commands)
-            return await adrive(self._slots.route(keys[0], *commands))
+            return await adrive(self._slots.route(key, *commands))
         except (self._redis.RedisError, OSError) as err:
             raise unavailable(err) from err
 

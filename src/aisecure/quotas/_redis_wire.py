@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
-__all__ = ["NOTHING", "Script", "Wired", "command"]
+__all__ = ["Request", "Script", "Wired", "packed", "request"]
 
 
 def _wired(arguments: Sequence[bytes]) -> bytes:
@@ -38,13 +39,24 @@ class Script:
         self.whole = _wired((b"EVAL", source))
 
 
-def command(
-    script: Script, keys: Sequence[bytes], args: Sequence[bytes], more: Wired
-) -> tuple[bytes, bytes, bytes]:
-    """Return the call of a script in three pieces; `Script.by_digest` or `Script.whole` goes between the first two."""
+class Request(NamedTuple):
+    """The call of a script but for the script, whose digest or source goes between the two pieces."""
+
+    key: bytes
+    head: bytes
+    rest: bytes
+
+
+def request(keys: Sequence[bytes], args: Sequence[bytes], more: Wired = NOTHING) -> Request:
+    """Return the call of a script.
+
+    Args:
+        keys: Its KEYS; on a Cluster all in one slot.
+        args: Its ARGV.
+        more: Further ARGV, packed once.
+    """
     head = b"*%d\r\n" % (3 + len(keys) + len(args) + len(more.parts))
-    count = b"%d" % len(keys)
-    return head, b"$%d\r\n%b\r\n" % (len(count), count) + _wired([*keys, *args]), more.packed
+    return Request(keys[0], head, _wired([b"%d" % len(keys), *keys, *args]) + more.packed)
 
 
 def packed(*arguments: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from ipaddress import IPv6Address, ip_network
 from typing import Any
 
@@ -75,9 +75,7 @@ def key_function(by: By) -> Callable[[Call], Key]:
     if not names:
         raise ValueError(f"by names nothing; write one of {', '.join(BY)}")
     functions = [BY[name] for name in names]
-    if len(functions) == 1:
-        return functions[0]
-    return lambda call: tuple(part for function in functions for part in function(call))
+    return reduce(_both, functions)
 
 
 def resources_of(by: By, on: str | Collection[str]) -> str | Collection[str]:
@@ -85,6 +83,10 @@ def resources_of(by: By, on: str | Collection[str]) -> str | Collection[str]:
     names = [by] if isinstance(by, str) else [] if callable(by) else list(by)
     kinds = [KINDS[name] for name in names if name in KINDS]
     return kinds if kinds and on == "*" else on
+
+
+def _both(first: Callable[[Call], Key], second: Callable[[Call], Key]) -> Callable[[Call], Key]:
+    return lambda call: first(call) + second(call)
 
 
 def _custom(function: Callable[[Call], Any]) -> Callable[[Call], Key]:

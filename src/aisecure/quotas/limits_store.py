@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from aisecure.errors import Misconfigured, Unavailable
 from aisecure.ports import Clock, SystemClock
 from aisecure.quotas.rates import Quota, Rate
-from aisecure.quotas.redis_store import digest_of, framed, tag_of
-from aisecure.quotas.store import Ask, Refusal, Subject, canonical, standing
+from aisecure.quotas.store import Ask, Refusal, Subject, canonical, digest_of, framed, standing, tag_of
 from aisecure.standing import Standing
 
 if TYPE_CHECKING:

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aisecure._flow import Effect, Flow, adrive, drive
 from aisecure.errors import Unavailable
 from aisecure.quotas._redis_connections import RedisConnections, unavailable
-from aisecure.quotas._redis_wire import Script, Wired
+from aisecure.quotas._redis_wire import Request, Script, Wired, request
 from aisecure.quotas.rates import Quota
-from aisecure.quotas.store import Ask, Refusal, Subject, canonical, standing
+from aisecure.quotas.store import Ask, Refusal, Subject, canonical, digest_of, framed, standing, tag_of
 from aisecure.standing import Standing
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["RedisCounter", "RedisStore", "digest_of", "tag_of"]
+__all__ = ["RedisCounter", "RedisStore"]
 
 #: First words of every key; the number is the version of what is stored under it.
 _PREFIX = "aisecure:q1"
 
-#: Tenants that may stand in a key as they are; others are digested, so that no tenant can write into a hash tag.
-_PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
-
 #: How many combinations of quotas have their words packed ahead; a guard has one for each kind of resource.
 _COMBINATIONS = 256
+
+#: How many hits of a quota are kept as they go over the wire: some 500 bytes each.
+_REMEMBERED = 4096
 
 
 class Receipt(NamedTuple):
@@ -103,7 +102,7 @@ class RedisStore:
         """Forget what was spent."""
         for group in self._groups(asks):
             keys = [key for index in group for key in _counter(asks[index]).keys(asks[index].subject)]
-            self.connections.run(_FORGET, keys, ())
+            self.connections.run(_FORGET, request(keys, ()))
 
     def health(self) -> dict[str, Any]:
         """Ask the server whether it is there."""
@@ -120,12 +119,8 @@ class RedisStore:
     def refund(self, ask: Ask, receipt: Receipt) -> Flow[None]:
         """Give back what was admitted for an ask."""
         counter = _counter(ask)
-        yield self._trip(
-            self.refund_script,
-            counter.keys(ask.subject),
-            (b"%d" % receipt.granted, receipt.stamp),
-            counter.words,
-        )
+        args = (b"%d" % receipt.granted, receipt.stamp)
+        yield self._trip(self.refund_script, request(counter.keys(ask.subject), args, counter.words))
 
     def _hit_all(
         self, asks: Sequence[Ask], cost: int, tell: list[Standing] | None
@@ -159,10 +154,10 @@ class RedisStore:
 
     def _spending(self, asks: Sequence[Ask], cost: int, mode: bytes) -> Effect:
         keys = [key for ask in asks for key in _counter(ask).keys(ask.subject)]
-        return self._trip(self.script, keys, (b"%d" % cost, mode), self._words(asks))
+        return self._trip(self.script, request(keys, (b"%d" % cost, mode), self._words(asks)))
 
-    def _trip(self, what: Script, keys: Sequence[bytes], args: Sequence[bytes], words: Wired) -> Effect:
-        return Effect(self.connections.run, self.connections.arun, (what, keys, args, words))
+    def _trip(self, what: Script, asked: Request) -> Effect:
+        return Effect(self.connections.run, self.connections.arun, (what, asked))
 
     def _groups(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Return positions of asks that can go in one trip, a tenant's own before those of everybody."""
@@ -198,15 +193,16 @@ class RedisCounter:
         self._digest = hashlib.sha256(framed(name.encode("utf-8", "surrogatepass")))
         self._suffixes = tuple(b":%d" % index for index in range(len(quota.rates)))
         self.words = Wired(*_words_of(quota, longer))
+        # Whoever calls often need not be digested each time.
+        self._remembered = lru_cache(_REMEMBERED)(self._hit)
 
     def hit(self, subject: Subject, cost: int) -> Refusal | None:
         """Spend from every rate in one round trip, or from none and say why."""
-        return _plain(self._run(self._store.script, self.keys(subject), (b"%d" % cost, b"0"), self.words))
+        return _plain(self._run(self._store.script, self._asked(subject, cost)))
 
     async def ahit(self, subject: Subject, cost: int) -> Refusal | None:
         """Do as `hit`, in a coroutine."""
-        answer = await self._arun(self._store.script, self.keys(subject), (b"%d" % cost, b"0"), self.words)
-        return _plain(answer)
+        return _plain(await self._arun(self._store.script, self._asked(subject, cost)))
 
     def take(
         self, subject: Subject, most: int, *, partial: bool = True
@@ -214,7 +210,7 @@ class RedisCounter:
         """Spend as much of ``most`` as there is room for, or all of it; nothing, and why, when there is no room."""
         args = (b"%d" % most, b"k" if partial else b"r")
         answer = yield Effect(
-            self._run, self._arun, (self._store.script, self.keys(subject), args, self.words)
+            self._run, self._arun, (self._store.script, request(self.keys(subject), args, self.words))
         )
         refused, receipt = _read(answer, (Ask(self, subject),), None)
         if receipt is None:
@@ -227,6 +223,13 @@ class RedisCounter:
         key = f"{_PREFIX}:{{{tag_of(subject[0])}}}:{digest}".encode()
         return [key + suffix for suffix in self._suffixes]
 
+    def _asked(self, subject: Subject, cost: int) -> Request:
+        # Only of short texts: of others what is kept would be as large as what a caller sends.
+        return (self._remembered if canonical(subject) is subject else self._hit)(subject, cost)
+
+    def _hit(self, subject: Subject, cost: int) -> Request:
+        return request(self.keys(subject), (b"%d" % cost, b"0"), self.words)
+
 
 @cache
 def script(name: str) -> Script:
@@ -235,28 +238,6 @@ def script(name: str) -> Script:
 
 
 _FORGET = Script(b"return redis.call('DEL', unpack(KEYS))")
-
-
-def tag_of(tenant: str) -> str:
-    """Return what stands for a tenant in the hash tag of a key."""
-    if _PLAIN_TENANT.fullmatch(tenant):
-        return tenant
-    return "~" + hashlib.sha256(tenant.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def digest_of(digest: Any, subject: Subject) -> str:
-    """Return a name for a canonical subject, after what the digest has taken in already: 160 bits in hexadecimal."""
-    for part in subject:
-        # A text, or a pair of type and digest; the first byte says which.
-        plain = isinstance(part, str)
-        raw = b"=" + part.encode("utf-8", "surrogatepass") if plain else b"#" + part[0].encode() + part[1]
-        digest.update(framed(raw))
-    return cast("str", digest.hexdigest()[:40])
-
-
-def framed(raw: bytes) -> bytes:
-    """Return bytes with their length before them, so that no two sequences of them are the same."""
-    return len(raw).to_bytes(4, "big") + raw
 
 
 def _counter(ask: Ask) -> RedisCounter:

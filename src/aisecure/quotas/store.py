@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from aisecure.quotas.rates import Quota
 from aisecure.standing import Standing
 
-__all__ = ["EVERYBODY", "Ask", "Counter", "Refusal", "Store", "Subject", "canonical", "standing"]
+__all__ = [
+    "EVERYBODY",
+    "Ask",
+    "Counter",
+    "Refusal",
+    "Store",
+    "Subject",
+    "canonical",
+    "digest_of",
+    "framed",
+    "standing",
+    "tag_of",
+]
 
 #: Whose count: the tenant, then the parts of the key, as they were given.
 Subject = tuple[Any, ...]
@@ -23,6 +36,9 @@ Refusal = tuple[int, float]
 
 #: Longer parts are kept as a digest, so that what a caller sends never fills the store.
 MAX_PART = 128
+
+#: Tenants that may stand in a key as they are; others are digested, so that no tenant can write into a hash tag.
+_PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 class Counter(Protocol):
@@ -118,7 +134,7 @@ def standing(quota: Quota, index: int, used: int, reset_seconds: float) -> Stand
 def canonical(subject: Subject) -> Subject:
     """Return a subject that is small, and equal only for equal tenants and keys.
 
-    Short texts stay; everything else becomes a pair of its type and its SHA-256, which no text equals.
+    Short texts stay, and a subject of nothing else is returned itself; everything else becomes a pair of its type and its SHA-256, which no text equals.
 
     Raises:
         TypeError: The tenant is no text, or a part is neither text, bytes nor a whole number.
@@ -129,6 +145,11 @@ def canonical(subject: Subject) -> Subject:
     """
     if len(subject) < 2:
         raise ValueError("a key has at least one part")
+    for part in subject:
+        if type(part) is not str or len(part) > MAX_PART:
+            break
+    else:
+        return subject
     if not isinstance(subject[0], str):
         raise TypeError(f"a tenant is a str, not {type(subject[0]).__name__}")
     return tuple(map(_part, subject))
@@ -145,3 +166,25 @@ def _part(part: Any) -> Any:
         # Hexadecimal: CPython refuses to print very long numbers in decimal.
         return "int", hashlib.sha256(hex(part).encode()).digest()
     raise TypeError(f"a part of a key is str, bytes or int, not {type(part).__name__}")
+
+
+def tag_of(tenant: str) -> str:
+    """Return what stands for a tenant in the hash tag of a key."""
+    if _PLAIN_TENANT.fullmatch(tenant):
+        return tenant
+    return "~" + hashlib.sha256(tenant.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def digest_of(digest: Any, subject: Subject) -> str:
+    """Return a name for a canonical subject, after what the digest has taken in already: 160 bits in hexadecimal."""
+    for part in subject:
+        # A text, or a pair of type and digest; the first byte says which.
+        plain = isinstance(part, str)
+        raw = b"=" + part.encode("utf-8", "surrogatepass") if plain else b"#" + part[0].encode() + part[1]
+        digest.update(framed(raw))
+    return cast("str", digest.hexdigest()[:40])
+
+
+def framed(raw: bytes) -> bytes:
+    """Return bytes with their length before them, so that no two sequences of them are the same."""
+    return len(raw).to_bytes(4, "big") + raw

@@ -33,6 +33,7 @@ def test_whatever_limits_are_called_the_fields_are_well_formed_and_name_the_same
     assert all(FIELD.fullmatch(value) for value in fields.values())
     names = [re.findall(r'"([^"]*)"', fields[field]) for field in ("ratelimit-policy", "ratelimit")]
     assert names[0] == names[1]
+    assert len(set(names[0])) == len(names[0])
 
 
 @given(

@@ -115,13 +115,14 @@ local function expire(books)
   local due = call('ZRANGEBYSCORE', books.holds, '-inf', whole(now), 'WITHSCORES', 'LIMIT', 0, 1000)
   for i = 1, #due, 2 do
     local member, deadline = due[i], tonumber(due[i + 1])
+    -- Read before anything is written: a member that is none of ours is an error each time, and stays to be found.
+    local kind, id, amount = string.match(member, '^x?([ocu])(%x+):(%d+)$')
+    if not kind then error('a member of the set of holds is none') end
     books.changed = true
     call('ZREM', books.holds, member)
-    local kind = string.sub(member, 1, 1)
-    if kind == 'x' then
-      call('HDEL', books.key, 'x' .. string.match(member, '^x.(%x+):'))
+    if string.sub(member, 1, 1) == 'x' then
+      call('HDEL', books.key, 'x' .. id)
     else
-      local id, amount = string.match(member, '^.(%x+):(%d+)$')
       amount = tonumber(amount)
       books.held = math.max(0, books.held - amount)
       if deadline + LATE > now then call('ZADD', books.holds, whole(deadline + LATE), 'x' .. member) end

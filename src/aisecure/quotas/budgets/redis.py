@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aisecure._flow import Effect, Flow, adrive, drive
 from aisecure.quotas._redis_connections import RedisConnections, unavailable
-from aisecure.quotas._redis_wire import Script
+from aisecure.quotas._redis_wire import Script, request
 from aisecure.quotas.budgets.courier import Courier
 from aisecure.quotas.budgets.ledger import (
     Account,
@@ -27,7 +27,7 @@ from aisecure.quotas.budgets.names import name_of
 from aisecure.quotas.budgets.notation import BudgetLimit
 from aisecure.quotas.budgets.windows import Window
 from aisecure.quotas.rates import UNITS
-from aisecure.quotas.redis_store import tag_of
+from aisecure.quotas.store import tag_of
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -105,7 +105,9 @@ class RedisLedger:
                     *_words_of(line.account.limit),
                     b",".join([b"%d" % mark for mark in line.marks]),
                 ]
-            answer = self.connections.run(self.script, _keys([accounts[place] for place in group]), words)
+            answer = self.connections.run(
+                self.script, request(_keys([accounts[place] for place in group]), words)
+            )
             try:
                 for place, at in zip(group, range(0, len(answer), 5), strict=True):
                     which, index = places[place]
@@ -219,7 +221,9 @@ class RedisLedger:
         return balances
 
     def _trip(self, accounts: Sequence[Account], words: Sequence[bytes]) -> Effect:
-        return Effect(self.connections.run, self.connections.arun, (self.script, _keys(accounts), words))
+        return Effect(
+            self.connections.run, self.connections.arun, (self.script, request(_keys(accounts), words))
+        )
 
     def _groups(self, accounts: Sequence[Account]) -> list[list[int]]:
         """Return positions of accounts that can go in one trip."""

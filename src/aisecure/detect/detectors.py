@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from aisecure.decisions import Finding
 from aisecure.detect import pem
 from aisecure.detect.email import EMAIL
-from aisecure.detect.national import US_SSN
+from aisecure.detect.entities import ENTITIES
+from aisecure.detect.identifiers import identifiers
 from aisecure.detect.network import IPV4, IPV6
 from aisecure.detect.payment import CARD, IBAN
 from aisecure.detect.phone import PHONE
@@ -99,6 +100,9 @@ class Detector:
         return f"{type(self).__name__}({len(self.types)} types, threshold={self.threshold})"
 
 
+_IDENTIFIERS = identifiers(ENTITIES)
+
+
 class PiiDetector(Detector):
     """Finds personal data by its shape, check digits and labels; it needs no model and no network.
 
@@ -111,11 +115,11 @@ class PiiDetector(Detector):
     name = "pii"
 
     def __init__(self, types: Collection[str] | None = None, *, threshold: float = 0.5) -> None:
-        super().__init__((EMAIL, IBAN, CARD, US_SSN, PHONE, IPV4, IPV6), types, threshold=threshold)
+        super().__init__((EMAIL, IBAN, CARD, _IDENTIFIERS, PHONE, IPV4, IPV6), types, threshold=threshold)
 
 
 # Key blocks go over lines and are found by the scan itself; this entry only makes the kind known.
-_KEY_BLOCKS = Recognizer((pem.KIND,), Shape.LONG, lambda window, at: ())  # noqa: ARG005
+_KEY_BLOCKS = Recognizer((pem.KIND,), Shape.LONG, lambda window: ())  # noqa: ARG005
 
 
 class SecretDetector(Detector):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.window import Window
 
 __all__ = ["EMAIL", "KIND"]
 
@@ -26,7 +27,8 @@ _OTHER_TLD = re.compile(r"[^\W\d_]{2,24}")
 _FILE_SUFFIXES = frozenset({"gif", "jpeg", "jpg", "png", "service", "socket", "svg", "timer", "webp"})
 
 
-def _find(window: str, at: int) -> Iterator[Candidate]:
+def _find(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     free = at  # an address does not begin inside the one before
     sign = window.find("@", at)
     while sign >= 0:

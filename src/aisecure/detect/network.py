@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.window import Window
 
 __all__ = ["IPV4", "IPV6", "KIND"]
 
@@ -26,13 +27,15 @@ _IPV6 = re.compile(
 )
 
 
-def _find_v4(window: str, at: int) -> Iterator[Candidate]:
+def _find_v4(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _IPV4.finditer(window, at):
         version = _VERSION.search(window[max(0, found.start() - 12) : found.start()])
         yield Candidate(*found.span(), KIND, 0.3 if version else 0.9)
 
 
-def _find_v6(window: str, at: int) -> Iterator[Candidate]:
+def _find_v6(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _IPV6.finditer(window, at):
         text = found.group().partition("/")[0].partition("%")[0]
         if text.count(":") >= 2 and _is_v6(text):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from aisecure.detect.blocks import CONTEXT
 from aisecure.detect.checksums import luhn, mod97
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.window import Window
 
 __all__ = ["CARD", "CARD_KIND", "IBAN", "IBAN_KIND", "card_brand"]
 
@@ -65,7 +66,8 @@ def card_brand(digits: str) -> str:
 _CARD_LABEL = re.compile(r"\b(?:cards?|cc|pan|visa|mastercard|amex)\b\D{0,30}\Z", re.IGNORECASE)
 
 
-def _find_cards(window: str, at: int) -> Iterator[Candidate]:
+def _find_cards(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _CARD.finditer(window, at):
         digits = "".join(filter(str.isdecimal, found.group()))
         if not luhn(digits) or len(set(digits)) == 1:
@@ -92,7 +94,8 @@ _IBAN_LENGTHS = {
 _IBAN_START = re.compile(r"(?<![^\W_])([A-Za-z]{2})[0-9]{2}(?=[ \xa0-]?[A-Za-z0-9])")
 
 
-def _find_ibans(window: str, at: int) -> Iterator[Candidate]:
+def _find_ibans(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _IBAN_START.finditer(window, at):
         length = _IBAN_LENGTHS.get(found[1].upper())
         end = _iban_end(window, found.start(), length) if length else 0

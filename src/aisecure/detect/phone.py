@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.window import Window
 
 __all__ = ["KIND", "PHONE"]
 
@@ -54,7 +55,8 @@ def _digits(text: str) -> int:
     return sum(map(str.isdecimal, text))
 
 
-def _find(window: str, at: int) -> Iterator[Candidate]:
+def _find(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     if window.find("+", at) >= 0:
         for found in _INTERNATIONAL.finditer(window, at):
             yield Candidate(*found.span(), KIND, 0.9)

@@ -8,10 +8,12 @@ makes its answers the same for a whole text and for a stream cut anywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import NamedTuple
+
+from aisecure.detect.window import Window
 
 __all__ = ["Candidate", "Recognizer", "Shape", "shape_of"]
 
@@ -50,13 +52,15 @@ class Recognizer:
     Attributes:
         kinds: What it may propose.
         needs: What a window must have for it to be asked.
-        find: ``find(window, at)`` proposes entities that start at or after ``at``; what lies before is
-            context. Runs in time linear in the window.
+        find: Proposes entities that start at or after ``window.at``; what lies before is context. Runs in time linear
+            in the window.
+        labels: Phrases that say what a number is, by name; see `aisecure.detect.window.Labels`.
     """
 
     kinds: tuple[str, ...]
     needs: Shape
-    find: Callable[[str, int], Iterable[Candidate]]
+    find: Callable[[Window], Iterable[Candidate]]
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 #: No token that is random enough to be a secret is shorter.

@@ -31,7 +31,9 @@ from aisecure.detect.blocks import (
     may_go_on,
     tail_word,
 )
+from aisecure.detect.disguise import fold
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape, shape_of
+from aisecure.detect.window import OTHERWISE, Labels, Window
 
 __all__ = ["Engine", "Hit", "Scan", "Source"]
 
@@ -79,7 +81,13 @@ class _Found(NamedTuple):
     run: re.Pattern[str] | None
 
 
-_Finder = Callable[[str, int], Iterable[Candidate]]
+_Finder = Callable[[Window], Iterable[Candidate]]
+
+#: What numbers are called that are no personal data.
+CALLED_OTHERWISE = (
+    "order", "invoice", "batch", "lot", "ref", "reference", "case", "ticket", "tracking", "part", "sequence", "version",
+    "build", "commit", "revision", "page", "chapter", "section", "line", "isbn", "issn", "doi", "rfc", "sku", "model",
+)  # fmt: skip
 
 
 class Engine:
@@ -89,7 +97,7 @@ class Engine:
         sources: In order of preference: where length and score are equal, the earlier one wins.
     """
 
-    __slots__ = ("_by_shape", "key_blocks")
+    __slots__ = ("_by_shape", "_labels", "key_blocks")
 
     def __init__(self, sources: Iterable[Source]) -> None:
         sources = tuple(sources)
@@ -102,18 +110,30 @@ class Engine:
             )
             for shape in range(16)
         )
+        phrases: dict[str, tuple[str, ...]] = {OTHERWISE: CALLED_OTHERWISE}
+        for source in sources:
+            for name, several in source.recognizer.labels.items():
+                phrases[name] = phrases.get(name, ()) + several
+        self._labels = Labels(phrases)
 
-    def find(self, window: str, at: int) -> Sequence[_Found]:
-        """Return what is in a window, in order, not overlapping."""
+    def find(self, text: str, at: int, *, alone: bool = False) -> Sequence[_Found]:
+        """Return what is in a block of text that begins at ``at``, in order, not overlapping."""
+        offsets = None
+        if not text.isascii():
+            text, at, offsets = fold(text, at)
+        window = Window(text, at, self._labels, alone=alone)
         proposed = [
             (candidate, -order, detector)
-            for order, find, kinds, threshold, detector in self._by_shape[shape_of(window, at)]
-            for candidate in find(window, at)
+            for order, find, kinds, threshold, detector in self._by_shape[shape_of(text, at)]
+            for candidate in find(window)
             if candidate.score >= threshold and candidate.kind in kinds and candidate.start >= at
         ]
         if not proposed:
             return ()
-        return _merge(proposed)
+        merged = _merge(proposed)
+        if offsets is None:
+            return merged
+        return [one._replace(start=offsets[one.start], end=offsets[one.end - 1] + 1) for one in merged]
 
 
 def _merge(proposed: list[tuple[Candidate, int, str]]) -> list[_Found]:
@@ -275,7 +295,15 @@ class Scan:
                 end = start + WINDOW
             low = max(self._floor, start - CONTEXT)
             last = start
-            for one in self._engine.find(buffer[low:end], start - low) if end > start else ():
+            # Within the context nothing was forgotten yet, so a stream sees here what a whole text has.
+            alone = (
+                closed
+                and end == limit
+                and self._base == 0
+                and start <= CONTEXT
+                and not buffer[:start].strip()
+            )
+            for one in self._engine.find(buffer[low:end], start - low, alone=alone) if end > start else ():
                 if longer and low + one.start >= start + STRIDE:
                     break  # the next window sees it whole
                 self._plain(out, low + one.start)

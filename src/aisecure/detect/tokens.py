@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.window import Window
 
 __all__ = ["CONTEXT_TOKENS", "PREFIXED", "URL_PASSWORD"]
 
@@ -54,7 +55,8 @@ _LONGEST_PREFIX = len("github_pat_")
 _PREFIXED = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(f"({token.pattern})" for token in _TOKENS) + ")")
 
 
-def _find_prefixed(window: str, at: int) -> Iterator[Candidate]:
+def _find_prefixed(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _PREFIXED.finditer(window, at):
         token = _TOKENS[(found.lastindex or 1) - 1]
         start, end = found.span()
@@ -109,7 +111,8 @@ _AWS_LABEL = re.compile(r"aws|secret_?access_?key", re.IGNORECASE)
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 
 
-def _find_in_context(window: str, at: int) -> Iterator[Candidate]:
+def _find_in_context(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     opaque = _OPAQUE.search(window, at)
     if opaque is not None and _BEARER.search(window[max(0, opaque.start() - 32) : opaque.start()]):
         end = opaque.end()
@@ -127,7 +130,8 @@ _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@:?#]{0,80}:[^\s/@]{1,110}(?=@[^\s/@])
 _PLACEHOLDER = re.compile(r":(?:\$.*|%\(.*|\*+|x+|password|pass|secret)\Z", re.IGNORECASE)
 
 
-def _find_url_passwords(window: str, at: int) -> Iterator[Candidate]:
+def _find_url_passwords(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _URL_PASSWORD.finditer(window, at):
         if not _PLACEHOLDER.search(found.group()):
             yield Candidate(*found.span(), "secret.url_password", 0.9)

@@ -32,7 +32,7 @@ def test_every_recogniser_sees_each_character_a_bounded_number_of_times() -> Non
     for unit in UNITS.values():
         shown: list[int] = []
         counting = Recognizer(
-            ("x",), Shape.ANY, lambda window, at, shown=shown: shown.append(len(window)) or ()
+            ("x",), Shape.ANY, lambda window, shown=shown: shown.append(len(window.text)) or ()
         )  # type: ignore[misc]
         text = unit * (20_000 // len(unit))
         scan = Scan(Engine([Source(counting, frozenset("x"), 0.0, "count")]))
@@ -47,7 +47,7 @@ def test_every_recogniser_sees_each_character_a_bounded_number_of_times() -> Non
 def test_windows_are_bounded_so_the_work_is_linear() -> None:
     # Each recogniser's pattern is linear in its window or bounded by it, and windows are at most 464 characters.
     shown: list[int] = []
-    counting = Recognizer(("x",), Shape.ANY, lambda window, at: shown.append(len(window)) or ())  # type: ignore[func-returns-value]
+    counting = Recognizer(("x",), Shape.ANY, lambda window: shown.append(len(window.text)) or ())  # type: ignore[func-returns-value]
     for size in (10_000, 100_000):
         shown.clear()
         Scan(Engine([Source(counting, frozenset("x"), 0.0, "count")])).feed("7" * size)

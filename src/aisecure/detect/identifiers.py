@@ -1,0 +1,150 @@
+"""Finds identifiers of many kinds at once: by shape in a dictionary, then by check digits, then by what is said.
+
+A block is read as groups of letters and digits with single separators between. A group, or several in a row, have a
+shape (``536-90-4399`` is ``999-99-9999``), and only entities of exactly that shape are asked. So the time does not
+depend on how many kinds there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+from aisecure.detect.entity import Entity
+from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.window import OTHERWISE, Said, Window
+
+__all__ = ["identifiers"]
+
+_SEPARATORS = " -./_\xa0‐‑–"  # noqa: RUF001
+#: What each character counts as; letters keep their case until it is known whether that matters.
+_CLASSES = str.maketrans(
+    dict.fromkeys("0123456789", "9")
+    | {chr(code): "A" for code in range(ord("A"), ord("Z") + 1)}
+    | {chr(code): "a" for code in range(ord("a"), ord("z") + 1)}
+    | dict.fromkeys(_SEPARATORS, "-")
+)
+#: Groups of letters and digits, with a digit among them.
+_RUN = re.compile(r"(?<![9Aa])(?=[Aa-]*9)[9Aa]++(?:-[9Aa]++)*+")
+_GROUP = re.compile(r"[9Aa]+")
+_WORD_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9#]")
+
+#: More groups in a row than any identifier has.
+_MOST_GROUPS = 9
+
+#: What is taken off the score of a number that is called something else, or that goes on.
+_CALLED_OTHERWISE = 0.4
+_GOES_ON = 0.4
+
+
+def identifiers(entities: Iterable[Entity]) -> Recognizer:
+    """Return the recogniser of these entities; earlier ones are preferred where scores are equal."""
+    entities = tuple(entities)
+    table = _Table(entities)
+    labels: dict[str, tuple[str, ...]] = {}
+    for entity in entities:
+        labels[entity.kind] = labels.get(entity.kind, ()) + entity.labels
+    return Recognizer(tuple(dict.fromkeys(each.kind for each in entities)), Shape.DIGIT, table.find, labels)
+
+
+class _Table:
+    """Entities by shape, and the beginnings of shapes, so that most numbers are left after one look."""
+
+    __slots__ = ("_beginnings", "_loose", "_shapes")
+
+    def __init__(self, entities: tuple[Entity, ...]) -> None:
+        self._shapes: dict[str, list[Entity]] = {}
+        self._beginnings: set[str] = set()
+        self._loose: dict[str, list[tuple[re.Pattern[str], Entity]]] = {}
+        for entity in entities:
+            for shape in entity.shapes:
+                for one in _spelled_out(shape):
+                    known = self._shapes.setdefault(one, [])
+                    if entity not in known:
+                        known.append(entity)
+                    parts = one.split("-")
+                    self._beginnings.update("-".join(parts[:count]) for count in range(1, len(parts)))
+            if entity.loose:
+                pattern = re.compile(rf"(?:{entity.loose})(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII)
+                self._loose.setdefault(entity.kind, []).append((pattern, entity))
+
+    def find(self, window: Window) -> Iterator[Candidate]:
+        text, at = window.text, window.at
+        classes = text.translate(_CLASSES)
+        for run in _RUN.finditer(classes, at):
+            groups = [found.span() for found in _GROUP.finditer(classes, *run.span())]
+            for first, (start, _) in enumerate(groups):
+                shape = ""
+                for last in range(first, min(first + _MOST_GROUPS, len(groups))):
+                    low, end = groups[last]
+                    shape = f"{shape}-{classes[low:end]}" if shape else classes[low:end]
+                    upper = shape.upper()
+                    found = self._shapes.get(upper)
+                    if found is not None:
+                        yield from _judged(window, found, start, end, has_lower=shape != upper)
+                    if upper not in self._beginnings:
+                        break
+            if self._loose:
+                yield from self._find_loose(window, groups)
+
+    def _find_loose(self, window: Window, groups: list[tuple[int, int]]) -> Iterator[Candidate]:
+        end = -1
+        for start, _ in groups:
+            if start < end:
+                continue
+            said = window.said(start)
+            for name in said.nearest:
+                for pattern, entity in self._loose.get(name, ()):
+                    found = pattern.match(window.text, start)
+                    if found is not None and any(map(str.isdecimal, found.group())):
+                        end = found.end()
+                        yield Candidate(start, end, entity.kind, entity.said - 0.05)
+
+
+def _judged(
+    window: Window, entities: list[Entity], start: int, end: int, *, has_lower: bool
+) -> Iterator[Candidate]:
+    text = window.text
+    if not _stands_by_itself(text, start, end):
+        return
+    compact = "".join(filter(str.isalnum, text[start:end])).upper()
+    said: Said | None = None
+    alone = window.alone and not text[:start].strip() and not text[end:].strip()
+    for entity in entities:
+        if entity.check is not None and not entity.check(compact):
+            continue
+        if said is None:
+            said = window.said(start)
+        if entity.kind in said.nearest:
+            score = entity.said
+        elif entity.kind in said.near:
+            score = max(entity.bare, entity.said - 0.15)
+        else:
+            score = entity.bare
+            if has_lower and entity.bare < entity.said:
+                score -= _GOES_ON  # words of programs look like that
+            if said.nearest:
+                score -= _CALLED_OTHERWISE
+            elif alone:
+                score = max(score, entity.alone)
+        if score > 0:
+            yield Candidate(start, end, entity.kind, score)
+
+
+# What stands before and after a part of something longer: a version, a file name, an amount, a date.
+_LONGER_BEFORE = re.compile(r"(?:[A-Za-z0-9][-.]|[0-9][/,:+]|[_$€£%])\Z")
+_LONGER_AFTER = re.compile(r"[-.][A-Za-z0-9]|[/,][0-9]|[_%]")
+
+
+def _stands_by_itself(text: str, start: int, end: int) -> bool:
+    return not (_LONGER_BEFORE.search(text, max(0, start - 2), start) or _LONGER_AFTER.match(text, end))
+
+
+def _spelled_out(shape: str) -> Iterator[str]:
+    """Return the shape once for every choice of its ``X``."""
+    choices = ["9A" if character == "X" else character for character in shape]
+    return map("".join, product(*choices))
+
+
+__all__ += ["OTHERWISE"]

@@ -1,0 +1,109 @@
+"""What a recogniser looks at: one block of a text, what was said shortly before it, and what that means.
+
+A label is a word or phrase that says what a number is: "passport no.", "MRN", ``"iban":``. Labels are looked up by
+word in one dictionary for all kinds, so that a hundred kinds with five labels each cost as little as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+__all__ = ["OTHERWISE", "REACH", "Labels", "Said", "Window"]
+
+#: How far before a value its label may end.
+REACH = 48
+
+#: Stands for labels of numbers that are no personal data: orders, invoices, parts.
+OTHERWISE = "otherwise"
+
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+class Said(NamedTuple):
+    """Names of the labels before a value: those of the nearest, and those of all within reach."""
+
+    nearest: frozenset[str]
+    near: frozenset[str]
+
+
+_NOTHING = Said(frozenset(), frozenset())
+
+_Phrases = dict[str, list[tuple[tuple[str, ...], frozenset[str]]]]
+
+
+class Labels:
+    """Phrases by their first word.
+
+    Args:
+        phrases: Phrases by name, in lower case; words of a phrase may stand apart by anything but letters, or be written
+            as one (``patientId``).
+    """
+
+    __slots__ = ("_by_first",)
+
+    def __init__(self, phrases: Mapping[str, Iterable[str]]) -> None:
+        names: dict[tuple[str, ...], set[str]] = {}
+        for name, several in phrases.items():
+            for phrase in several:
+                words = tuple(_WORD.findall(phrase.lower()))
+                if not words:
+                    raise ValueError(f"a label of {name} has no letters")
+                names.setdefault(words, set()).add(name)
+                if len(words) > 1:
+                    names.setdefault(("".join(words),), set()).add(name)
+        self._by_first: _Phrases = {}
+        for words in sorted(names, key=len, reverse=True):
+            self._by_first.setdefault(words[0], []).append((words[1:], frozenset(names[words])))
+
+    def find(self, text: str) -> list[tuple[int, frozenset[str]]]:
+        """Return where each label ends, and its names; of labels with the same first word the longest."""
+        by_first = self._by_first
+        words = [(found.group().lower(), found.end()) for found in _WORD.finditer(text)]
+        out = []
+        for index, (word, _) in enumerate(words):
+            several = by_first.get(word)
+            if several is None:
+                continue
+            for rest, names in several:
+                last = index + len(rest)
+                if not rest or (
+                    last < len(words) and all(words[index + 1 + k][0] == each for k, each in enumerate(rest))
+                ):
+                    out.append((words[last][1], names))
+                    break
+        return out
+
+
+class Window:
+    """One block of a text with up to `blocks.CONTEXT` characters before it.
+
+    Attributes:
+        text: Context and block; digits of all scripts and full-width forms are ASCII, and nothing invisible is left.
+        at: Where the block begins.
+        alone: Whether the block is all there is: a cell of a table, a field of a form.
+    """
+
+    __slots__ = ("_labels", "_said", "alone", "at", "text")
+
+    def __init__(self, text: str, at: int, labels: Labels, *, alone: bool = False) -> None:
+        self.text = text
+        self.at = at
+        self.alone = alone
+        self._labels = labels
+        self._said: list[tuple[int, frozenset[str]]] | None = None
+
+    def said(self, start: int) -> Said:
+        """Return the labels that end at most `REACH` characters before ``start``."""
+        if self._said is None:
+            self._said = self._labels.find(self.text)
+        nearest: frozenset[str] = frozenset()
+        near: frozenset[str] = frozenset()
+        for end, names in self._said:
+            if end > start:
+                break
+            if start - end <= REACH:
+                nearest = names
+                near |= names
+        return Said(nearest, near) if near else _NOTHING

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from aisecure.detect.custom import pattern
 from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector, presidio_name
 from aisecure.detect.placeholders import Placeholders, RestoreFilter, restore
 from aisecure.detect.redact import Redacted, RedactFilter, Redactor, Style
@@ -34,6 +35,7 @@ __all__ = [
     "Settings",
     "Style",
     "build",
+    "pattern",
     "presidio_name",
     "restore",
     "self_tests",

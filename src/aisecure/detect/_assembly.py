@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector
+from aisecure.detect.detectors import USUALLY_LEFT, Detector, PiiDetector, SecretDetector
 from aisecure.detect.guards import RedactGuard
 from aisecure.detect.redact import Redactor
 from aisecure.detect.settings import Settings
@@ -38,7 +38,10 @@ def guards(settings: Settings) -> tuple[Guard, ...]:
 
 def _detectors(settings: Settings) -> list[Detector]:
     if settings.types is None:
-        return [PiiDetector(threshold=settings.threshold), SecretDetector(threshold=settings.threshold)]
+        return [
+            PiiDetector(exclude=USUALLY_LEFT, threshold=settings.threshold),
+            SecretDetector(threshold=settings.threshold),
+        ]
     pii, secrets = PiiDetector().types, SecretDetector().types
     unknown = settings.types - pii - secrets
     if unknown:

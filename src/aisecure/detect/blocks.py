@@ -3,7 +3,8 @@
 A block is a run of characters without white space, quotes, commas and the like. Single spaces belong to it
 where numbers are written in groups (``4111 1111 1111 1111``, ``(415) 555-2671``, ``GB82 WEST 1234``). Whether
 a space does is decided by at most `LOOKAHEAD` characters after it, so a stream knows the end of a block
-almost at once. Words without a digit, an ``@`` or `LONG_WORD` characters hold no entity and are no blocks.
+almost at once. Words without a digit, an ``@``, a dot or slash inside, or `LONG_WORD` characters hold no entity and
+are no blocks; but the name of a month before a number is.
 
 A block may be of any length. It is looked at in windows of `WINDOW` characters that advance by `STRIDE`: an
 entity no longer than the stride lies whole in one of them. Longer ones (tokens) go on as open runs.
@@ -12,6 +13,8 @@ entity no longer than the stride lies whole in one of them. Longer ones (tokens)
 from __future__ import annotations
 
 import re
+
+from aisecure.detect.dates import MONTH
 
 __all__ = [
     "CONTEXT",
@@ -23,6 +26,7 @@ __all__ = [
     "WORTH_A_LOOK",
     "may_go_on",
     "tail_word",
+    "with_month",
 ]
 
 #: Characters looked at together. With `LOOKAHEAD` and the longest header of a key block this keeps what a
@@ -30,8 +34,8 @@ __all__ = [
 WINDOW = 400
 #: Entities that are not open runs are no longer than this.
 STRIDE = 200
-#: How far after a space the answer lies whether it is part of a block: ``ext. 1`` and what follows.
-LOOKAHEAD = 8
+#: How far after a space the answer lies whether it is part of a block: `` de septiembre`` and what follows.
+LOOKAHEAD = 16
 #: How far before a block labels are read.
 CONTEXT = 64
 #: Words from this length on may be tokens.
@@ -63,34 +67,64 @@ _JOIN = "|".join(
         rf"(?<=[0-9] [eE]xt\.){_SPACE}(?=[0-9])",
         rf"(?<=[0-9)]){_SPACE}(?=[-–] [0-9])",  # 415 - 555 - 2671  # noqa: RUF001
         rf"(?<=[0-9)] [-–]){_SPACE}(?=[0-9])",  # noqa: RUF001
+        # dates: 17 October, 3rd of May, October 17, 1977
+        rf"(?<=[0-9dhtr.]){_SPACE}(?=(?i:(?:of |de )?(?:{MONTH}))(?![^\W_]))",
+        rf"(?<=of|de){_SPACE}(?=(?i:{MONTH})(?![^\W_]))",
+        rf"(?<=[^\W\d_.]){_SPACE}(?=(?:de )?(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
+        rf"(?<=\.){_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
+        rf"(?<= de){_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
+        rf"(?<=[0-9dhtr]),{_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
+        rf"(?<=[a-z]),{_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
+        # 7:30 am
+        rf"(?<=:[0-9]{{2}}){_SPACE}(?=[AaPp]\.?[Mm](?![A-Za-z]))",
     )
 )
 
 #: The rest of a block from a position inside it; may be empty.
 TOKEN = re.compile(rf"[^{_HARD}]*+(?:(?:{_JOIN})[^{_HARD}]++)*+")
 
-#: The start of a block: a word with a digit or an ``@`` early in it, or a long word.
+#: The start of a block: a word with a digit or an ``@`` early in it, with a dot, colon or slash inside, or a long word.
 WORTH_A_LOOK = re.compile(
-    # The possessive part stops at a digit, an ``@``, the end of the word, or one before a long word.
-    rf"(?<![^{_HARD}])[^{_HARD}{_DIGITS}@]{{0,{LONG_WORD - 1}}}+[^{_HARD}]"
+    # The possessive part stops at one of these, at the end of the word, or one before a long word.
+    rf"(?<![^{_HARD}])[^{_HARD}{_DIGITS}@.:/＠．]{{0,{LONG_WORD - 1}}}+(?:[{_DIGITS}@＠]|[.:/．][^{_HARD}]|[^{_HARD}.:/．])"  # noqa: RUF001
 )
+_MONTH_LAST = re.compile(rf"(?<![^\W_])(?i:{MONTH})\.?{_SPACE}\Z")
+_LONGEST_MONTH = max(map(len, MONTH.split("|"))) + 2
 
 _AFTER_LAST_HARD = re.compile(rf".*[{_HARD}]", re.DOTALL)
 
 
 def tail_word(text: str, start: int, end: int) -> int:
-    """Return where the unfinished word at the end of ``text[start:end]`` begins; it is a short one."""
+    """Return where the unfinished word at the end of ``text[start:end]`` begins; it is a short one, or a month."""
     low = max(start, end - LONG_WORD)
     found = _AFTER_LAST_HARD.match(text[low:end])
-    return low + found.end() if found else low
+    return with_month(text, start, low + found.end() if found else low)
+
+
+def with_month(text: str, floor: int, start: int) -> int:
+    """Return where the month before ``start`` begins, if one stands there after ``floor``; or ``start``.
+
+    >>> with_month("on 5, May 17", 0, 10)
+    6
+    """
+    if (
+        start - floor < 4
+        or text[start - 1] not in " \xa0"
+        or not (text[start - 2].isalpha() or text[start - 2] == ".")
+    ):
+        return start
+    month = _MONTH_LAST.search(text[max(floor, start - _LONGEST_MONTH) : start])
+    return start if month is None else max(floor, start - _LONGEST_MONTH) + month.start()
+
+
+_TO_A_YEAR = re.compile(r",(?:[ \xa0](?:[12][0-9]{0,3})?)?\Z")
 
 
 def may_go_on(text: str, end: int, known: int) -> bool:
     """Whether a block that ends here may go on, when only ``text[:known]`` is known."""
     if end < known:
+        if text[end] == ",":
+            return _TO_A_YEAR.match(text[end:known]) is not None
         if text[end] not in " \xa0":
-            return False
-        before = text[end - 1 : end]
-        if not (before.isdigit() or before.isupper() or before in ")xt.-–"):  # noqa: RUF001
             return False
     return end + LOOKAHEAD > known

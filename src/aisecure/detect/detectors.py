@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from aisecure.decisions import Finding
 from aisecure.detect import pem
+from aisecure.detect.allow import Allowed, AllowList
+from aisecure.detect.coordinates import COORDINATES
+from aisecure.detect.dates import DATES
 from aisecure.detect.email import EMAIL
 from aisecure.detect.entities import ENTITIES
 from aisecure.detect.identifiers import identifiers
-from aisecure.detect.network import IPV4, IPV6
+from aisecure.detect.network import IPV4, IPV6, MAC
 from aisecure.detect.payment import CARD, IBAN
 from aisecure.detect.phone import PHONE
 from aisecure.detect.recognizer import Recognizer, Shape
 from aisecure.detect.scan import Engine, Hit, Scan, Source
 from aisecure.detect.tokens import CONTEXT_TOKENS, PREFIXED, URL_PASSWORD
+from aisecure.detect.urls import URLS
 
-__all__ = ["Detector", "PiiDetector", "SecretDetector", "presidio_name"]
+__all__ = ["USUALLY_LEFT", "Detector", "PiiDetector", "SecretDetector", "presidio_name"]
 
 _PRESIDIO = {
     "pii.credit_card": "CREDIT_CARD",
+    "pii.date_of_birth": "DATE_TIME",
     "pii.email": "EMAIL_ADDRESS",
     "pii.iban": "IBAN_CODE",
     "pii.ip_address": "IP_ADDRESS",
@@ -39,6 +45,10 @@ def presidio_name(kind: str) -> str:
     return _PRESIDIO.get(kind) or kind.rpartition(".")[2].upper()
 
 
+#: Found, and left where they are unless asked for: an answer without dates and links is of little use.
+USUALLY_LEFT = frozenset({"pii.date_time", "pii.url"})
+
+
 class Detector:
     """Looks for kinds of entities in texts; use `PiiDetector` and `SecretDetector`.
 
@@ -47,11 +57,14 @@ class Detector:
     Args:
         recognizers: In order of preference.
         types: Kinds to look for; all that the recognisers know when None.
+        exclude: Kinds that are left out of these.
         threshold: Findings with a lower score are left out, 0 to 1.
+        thresholds: The same by kind, where it is another one.
+        allow: Values that are not reported by `scan`, as for `Redactor`.
 
     Raises:
         TypeError: Types are given as one text.
-        ValueError: A type is unknown, or the threshold is out of range.
+        ValueError: A type is unknown, or a threshold is out of range.
     """
 
     #: Shown in findings.
@@ -62,22 +75,34 @@ class Detector:
         recognizers: Iterable[Recognizer],
         types: Collection[str] | None = None,
         *,
+        exclude: Collection[str] = (),
         threshold: float = 0.5,
+        thresholds: Mapping[str, float] | None = None,
+        allow: Collection[Allowed] = (),
     ) -> None:
         recognizers = tuple(recognizers)
         known = frozenset(kind for recognizer in recognizers for kind in recognizer.kinds)
-        if isinstance(types, str):
-            raise TypeError("types is a collection of kinds, not one text")
+        if isinstance(types, str) or isinstance(exclude, str):
+            raise TypeError("types and exclude are collections of kinds, not one text")
         wanted = known if types is None else frozenset(types)
-        if not wanted <= known:
-            raise ValueError(f"unknown types {sorted(wanted - known)}: known are {sorted(known)}")
-        if not 0 <= threshold <= 1:
-            raise ValueError("threshold is a number from 0 to 1")
+        thresholds = dict(thresholds or {})
+        unknown = (wanted | frozenset(exclude) | frozenset(thresholds)) - known
+        if unknown:
+            raise ValueError(f"unknown types {sorted(unknown)}: known are {sorted(known)}")
+        wanted -= frozenset(exclude)
+        for each in (threshold, *thresholds.values()):
+            if not 0 <= each <= 1:
+                raise ValueError("a threshold is a number from 0 to 1")
         self.types = wanted
         self.threshold = threshold
+        self._allow = AllowList(allow)
         #: What an `Engine` needs to know; a `Redactor` joins those of several detectors.
         self.sources: Sequence[Source] = tuple(
-            Source(recognizer, wanted & frozenset(recognizer.kinds), threshold, self.name)
+            Source(
+                recognizer,
+                {kind: thresholds.get(kind, threshold) for kind in recognizer.kinds if kind in wanted},
+                self.name,
+            )
             for recognizer in recognizers
             if not wanted.isdisjoint(recognizer.kinds)
         )
@@ -92,21 +117,34 @@ class Detector:
         Raises:
             TypeError: It is no text.
         """
-        scan = Scan(self._engine)
-        pieces = [*scan.feed(text), *scan.finish()]
-        return [piece.finding() for piece in pieces if isinstance(piece, Hit)]
+        scan = Scan(self._engine, keep=bool(self._allow))
+        hits = [piece for piece in (*scan.feed(text), *scan.finish()) if isinstance(piece, Hit)]
+        if self._allow:
+            hits = [hit for hit in hits if not (hit.value and self._allow(hit.value))]
+        return [hit.finding() for hit in hits]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.types)} types, threshold={self.threshold})"
 
 
-_IDENTIFIERS = identifiers(ENTITIES)
-
-
 class PiiDetector(Detector):
     """Finds personal data by its shape, check digits and labels; it needs no model and no network.
 
-    It does not find names and places: no pattern can. See `Detector` for the arguments.
+    It does not find names and places: no pattern can.
+
+    Args:
+        types: Kinds to look for; all known ones when None.
+        exclude: Kinds that are left out of these.
+        countries: ISO 3166-1 alpha-2 codes: of the identifiers that single countries issue only those of these; all
+            when None.
+        threshold: Findings with a lower score are left out, 0 to 1.
+        thresholds: The same by kind, where it is another one.
+        recognizers: Recognisers of your own, asked first; see `pattern`.
+        allow: Values that are not reported by `scan`, as for `Redactor`.
+
+    Raises:
+        TypeError: Types or countries are given as one text.
+        ValueError: A type or country is unknown, or a threshold is out of range.
 
     >>> [(f.kind, f.start, f.end) for f in PiiDetector().scan("Mail ada@example.org, card 4111 1111 1111 1111.")]
     [('pii.email', 5, 20), ('pii.credit_card', 27, 46)]
@@ -114,8 +152,45 @@ class PiiDetector(Detector):
 
     name = "pii"
 
-    def __init__(self, types: Collection[str] | None = None, *, threshold: float = 0.5) -> None:
-        super().__init__((EMAIL, IBAN, CARD, _IDENTIFIERS, PHONE, IPV4, IPV6), types, threshold=threshold)
+    def __init__(
+        self,
+        types: Collection[str] | None = None,
+        *,
+        exclude: Collection[str] = (),
+        countries: Collection[str] | None = None,
+        threshold: float = 0.5,
+        thresholds: Mapping[str, float] | None = None,
+        recognizers: Iterable[Recognizer] = (),
+        allow: Collection[Allowed] = (),
+    ) -> None:
+        entities = _identifiers(None if countries is None else _codes(countries))
+        super().__init__(
+            (*recognizers, EMAIL, URLS, IBAN, CARD, entities, PHONE, IPV4, IPV6, MAC, COORDINATES, DATES),
+            types,
+            exclude=exclude,
+            threshold=threshold,
+            thresholds=thresholds,
+            allow=allow,
+        )
+
+
+def _codes(countries: Collection[str]) -> frozenset[str]:
+    if isinstance(countries, str):
+        raise TypeError("countries is a collection of codes, not one text")
+    known = {code for entity in ENTITIES for code in entity.countries}
+    codes = frozenset(countries)
+    if not codes <= known:
+        raise ValueError(f"no identifiers of {sorted(codes - known)}: known are {sorted(known)}")
+    return codes
+
+
+@lru_cache(maxsize=16)
+def _identifiers(countries: frozenset[str] | None) -> Recognizer:
+    return identifiers(
+        entity
+        for entity in ENTITIES
+        if countries is None or not entity.countries or not countries.isdisjoint(entity.countries)
+    )
 
 
 # Key blocks go over lines and are found by the scan itself; this entry only makes the kind known.

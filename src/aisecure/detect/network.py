@@ -1,4 +1,4 @@
-"""IP addresses: dotted quads and every IPv6 form of RFC 4291, also with zone and prefix length."""
+"""Addresses in networks: dotted quads, every IPv6 form of RFC 4291 also with zone and prefix length, and MAC addresses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ipaddress import IPv6Address
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
-__all__ = ["IPV4", "IPV6", "KIND"]
+__all__ = ["IPV4", "IPV6", "KIND", "MAC", "MAC_KIND"]
 
 KIND = "pii.ip_address"
+MAC_KIND = "pii.mac_address"
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # Four octets and no fifth: 1.3.6.1.4 is an object identifier, 1.2.3.4-rc1 a version.
@@ -52,5 +53,20 @@ def _is_v6(text: str) -> bool:
     return len(groups) > 7 or text == "::1" or (len("".join(groups)) >= 4 and any(map(str.isdecimal, text)))
 
 
-IPV4 = Recognizer((KIND,), Shape.DIGIT, _find_v4)
+IPV4 = Recognizer((KIND,), Shape.DIGIT | Shape.DOT, _find_v4)
 IPV6 = Recognizer((KIND,), Shape.COLONS | Shape.DIGIT, _find_v6)
+
+# One separator throughout; the third form is Cisco's.
+_MAC = re.compile(
+    r"(?<![\w:.-])(?:[0-9A-F]{2}(?:([:-])[0-9A-F]{2})(?:\1[0-9A-F]{2}){4}|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})(?![\w]|[:-]\w)",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def _find_mac(window: Window) -> Iterator[Candidate]:
+    for found in _MAC.finditer(window.text, window.at):
+        if len(set(found.group()) - set(":-.")) > 1:  # all zeros or all ones is nobody's
+            yield Candidate(*found.span(), MAC_KIND, 0.9)
+
+
+MAC = Recognizer((MAC_KIND,), Shape.LONG, _find_mac)

@@ -122,5 +122,5 @@ def _iban_end(window: str, start: int, length: int) -> int:
     return end if mod97("".join(characters[4:] + characters[:4])) else 0
 
 
-CARD = Recognizer((CARD_KIND,), Shape.DIGIT, _find_cards)
-IBAN = Recognizer((IBAN_KIND,), Shape.DIGIT, _find_ibans)
+CARD = Recognizer((CARD_KIND,), Shape.DIGITS, _find_cards)
+IBAN = Recognizer((IBAN_KIND,), Shape.DIGITS, _find_ibans)

@@ -77,4 +77,4 @@ def _doubted(window: str, start: int, score: float) -> float:
     return score - 0.4 if _OTHER_LABEL.search(window[max(0, start - _LABEL_REACH) : start]) else score
 
 
-PHONE = Recognizer((KIND,), Shape.DIGIT, _find)
+PHONE = Recognizer((KIND,), Shape.DIGITS, _find)

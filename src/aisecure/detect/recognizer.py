@@ -26,6 +26,8 @@ class Shape(IntFlag):
     DIGIT = 2
     COLONS = 4
     LONG = 8
+    DOT = 16
+    DIGITS = 32  # seven or more, as in a phone number
 
 
 class Candidate(NamedTuple):
@@ -66,21 +68,24 @@ class Recognizer:
 #: No token that is random enough to be a secret is shorter.
 LONG_FROM = 16
 _DIGIT = re.compile(r"\d")
+_SEVEN = re.compile(r"(?:\D*+\d){7}")
 
 
 def shape_of(window: str, at: int) -> int:
     """Return the `Shape` of a window's own text.
 
-    >>> Shape(shape_of("mail a@b.example", 5))
+    >>> Shape(shape_of("mail a@b", 5))
     <Shape.AT: 1>
     """
     shape = 0
     if window.find("@", at) >= 0:
         shape |= 1
     if _DIGIT.search(window, at):
-        shape |= 2
+        shape |= 34 if _SEVEN.search(window, at) else 2
     if window.count(":", at) >= 2:
         shape |= 4
     if len(window) - at >= LONG_FROM:
         shape |= 8
+    if window.find(".", at) >= 0:
+        shape |= 16
     return shape

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aisecure.decisions import Finding
-from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector
+from aisecure.detect.allow import Allowed, AllowList
+from aisecure.detect.detectors import USUALLY_LEFT, Detector, PiiDetector, SecretDetector
 from aisecure.detect.placeholders import Placeholders
 from aisecure.detect.scan import Engine, Hit, Scan
 
@@ -41,13 +42,14 @@ class Redactor:
     Immutable and safe to share between threads.
 
     Args:
-        detectors: What looks; `PiiDetector` and `SecretDetector` when None. The earlier one wins where two
-            are equally sure of one place.
+        detectors: What looks; when None a `PiiDetector` that leaves dates (but not those of birth) and links, and a
+            `SecretDetector`. The earlier one wins where two are equally sure of one place.
         style: ``"label"`` writes ``[EMAIL]``; ``"mask"`` writes stars, of the length of personal data but not
             of secrets, and shows the last four of cards and IBANs; ``"drop"`` writes nothing; a function is
             given kind and value.
         styles: Style by kind, where it is another one.
-        allow: Values that stay, such as the address of your own support desk; upper and lower case are one.
+        allow: Values that stay, such as the address of your own support desk: texts (upper and lower case are one),
+            compiled expressions that match the whole value, or functions of it.
             Tokens of more than 400 characters and key blocks are never allowed.
         reversible: Write numbered placeholders, ``[EMAIL_1]``, that `restore` turns back. Kinds named in
             ``styles`` keep their style and stay unrestorable.
@@ -68,17 +70,17 @@ class Redactor:
         *,
         style: Style = "label",
         styles: Mapping[str, Style] | None = None,
-        allow: Collection[str] = (),
+        allow: Collection[Allowed] = (),
         reversible: bool = False,
     ) -> None:
-        detectors = (PiiDetector(), SecretDetector()) if detectors is None else tuple(detectors)
+        detectors = (
+            (PiiDetector(exclude=USUALLY_LEFT), SecretDetector()) if detectors is None else tuple(detectors)
+        )
         for detector in detectors:
             if not isinstance(detector, Detector):
                 raise TypeError(
                     f"a detector is a PiiDetector or SecretDetector, not {type(detector).__name__}"
                 )
-        if isinstance(allow, str):
-            raise TypeError("allow is a collection of texts, not one text")
         styles = dict(styles or {})
         known = frozenset[str]().union(*(detector.types for detector in detectors))
         if not known.issuperset(styles):
@@ -92,7 +94,7 @@ class Redactor:
         self.reversible = reversible
         self._style = style
         self._styles = styles
-        self._allow = frozenset(value.casefold() for value in allow)
+        self._allow = AllowList(allow)
         self._engine = Engine(source for detector in detectors for source in detector.sources)
         self._irreversible = self
         if reversible:
@@ -130,7 +132,7 @@ class Redactor:
 
     def allows(self, value: str) -> bool:
         """Whether a value stays."""
-        return bool(self._allow) and value.casefold() in self._allow
+        return bool(self._allow) and self._allow(value)
 
     def replacement(self, kind: str, value: str, placeholders: Placeholders) -> str:
         """Return what stands in the place of a value.

@@ -14,7 +14,7 @@ waits is shorter than 512 characters; key blocks and open runs are dropped as th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from aisecure.detect.blocks import (
     WORTH_A_LOOK,
     may_go_on,
     tail_word,
+    with_month,
 )
 from aisecure.detect.disguise import fold
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape, shape_of
@@ -39,11 +40,10 @@ __all__ = ["Engine", "Hit", "Scan", "Source"]
 
 
 class Source(NamedTuple):
-    """A recogniser as a detector uses it: which of its kinds count, from which score, under whose name."""
+    """A recogniser as a detector uses it: which of its kinds count, from which score each, under whose name."""
 
     recognizer: Recognizer
-    kinds: frozenset[str]
-    threshold: float
+    thresholds: Mapping[str, float]
     detector: str
 
 
@@ -90,6 +90,10 @@ CALLED_OTHERWISE = (
 )  # fmt: skip
 
 
+#: The threshold of a kind that nobody asked for.
+_NEVER = 2.0
+
+
 class Engine:
     """Recognisers sorted by what they need, once; shared by any number of scans.
 
@@ -101,14 +105,14 @@ class Engine:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         sources = tuple(sources)
-        self.key_blocks = next((s.detector for s in sources if pem.KIND in s.kinds), None)
-        self._by_shape: tuple[tuple[tuple[int, _Finder, frozenset[str], float, str], ...], ...] = tuple(
+        self.key_blocks = next((s.detector for s in sources if pem.KIND in s.thresholds), None)
+        self._by_shape: tuple[tuple[tuple[int, _Finder, Mapping[str, float], str], ...], ...] = tuple(
             tuple(
-                (order, source.recognizer.find, source.kinds, source.threshold, source.detector)
+                (order, source.recognizer.find, source.thresholds, source.detector)
                 for order, source in enumerate(sources)
                 if source.recognizer.needs & Shape(shape) == source.recognizer.needs
             )
-            for shape in range(16)
+            for shape in range(64)
         )
         phrases: dict[str, tuple[str, ...]] = {OTHERWISE: CALLED_OTHERWISE}
         for source in sources:
@@ -124,9 +128,9 @@ class Engine:
         window = Window(text, at, self._labels, alone=alone)
         proposed = [
             (candidate, -order, detector)
-            for order, find, kinds, threshold, detector in self._by_shape[shape_of(text, at)]
+            for order, find, thresholds, detector in self._by_shape[shape_of(text, at)]
             for candidate in find(window)
-            if candidate.score >= threshold and candidate.kind in kinds and candidate.start >= at
+            if candidate.score >= thresholds.get(candidate.kind, _NEVER) and candidate.start >= at
         ]
         if not proposed:
             return ()
@@ -276,16 +280,18 @@ class Scan:
         buffer = self._buffer
         cursor = self._position
         while True:
-            start = cursor
+            start = word = cursor
             if not self._middle:
                 found = WORTH_A_LOOK.search(buffer, cursor, limit)
                 if found is None:
                     self._plain(out, limit if closed else tail_word(buffer, cursor, limit))
                     self._waits_for_word = not closed and not HARD.search(buffer, limit)
                     return
-                start = found.start()
+                start = word = found.start()
+                if buffer[start].isdecimal():
+                    start = with_month(buffer, cursor, start)
             bound = min(limit, start + WINDOW + LOOKAHEAD + 1)
-            end = TOKEN.match(buffer, start, bound).end()  # type: ignore[union-attr]
+            end = TOKEN.match(buffer, word, bound).end()  # type: ignore[union-attr]
             longer = end - start > WINDOW
             if not longer and not closed and bound == limit and may_go_on(buffer, end, limit):
                 self._plain(out, start)

@@ -13,7 +13,7 @@ class Settings(BaseModel):
     """What is looked for in inputs and outputs, and what is written instead.
 
     Attributes:
-        types: Kinds to look for, such as ``pii.email`` or ``secret.jwt``; all known ones when None.
+        types: Kinds to look for, such as ``pii.email`` or ``secret.jwt``; when None all known ones but dates and links.
         threshold: Findings with a lower score are ignored.
         style: As for `Redactor`; with ``restore`` only ``label``.
         styles: Style by kind, where it is another one.

@@ -61,18 +61,19 @@ class Labels:
         """Return where each label ends, and its names; of labels with the same first word the longest."""
         by_first = self._by_first
         words = [(found.group().lower(), found.end()) for found in _WORD.finditer(text)]
-        out = []
-        for index, (word, _) in enumerate(words):
-            several = by_first.get(word)
-            if several is None:
-                continue
-            for rest, names in several:
-                last = index + len(rest)
-                if not rest or (
-                    last < len(words) and all(words[index + 1 + k][0] == each for k, each in enumerate(rest))
+        out: list[tuple[int, frozenset[str]]] = []
+        index = 0
+        while index < len(words):
+            taken = 1
+            for rest, names in by_first.get(words[index][0], ()):
+                following = words[index + 1 : index + 1 + len(rest)]
+                if len(following) == len(rest) and all(
+                    word == each for (word, _), each in zip(following, rest, strict=True)
                 ):
-                    out.append((words[last][1], names))
+                    taken += len(rest)
+                    out.append((words[index + len(rest)][1], names))
                     break
+            index += taken  # the words of a phrase are no labels of their own
         return out
 
 

@@ -35,7 +35,7 @@ def test_every_recogniser_sees_each_character_a_bounded_number_of_times() -> Non
             ("x",), Shape.ANY, lambda window, shown=shown: shown.append(len(window.text)) or ()
         )  # type: ignore[misc]
         text = unit * (20_000 // len(unit))
-        scan = Scan(Engine([Source(counting, frozenset("x"), 0.0, "count")]))
+        scan = Scan(Engine([Source(counting, {"x": 0.0}, "count")]))
         for start in range(0, len(text), 3):
             scan.feed(text[start : start + 3])
         scan.finish()
@@ -50,7 +50,7 @@ def test_windows_are_bounded_so_the_work_is_linear() -> None:
     counting = Recognizer(("x",), Shape.ANY, lambda window: shown.append(len(window.text)) or ())  # type: ignore[func-returns-value]
     for size in (10_000, 100_000):
         shown.clear()
-        Scan(Engine([Source(counting, frozenset("x"), 0.0, "count")])).feed("7" * size)
+        Scan(Engine([Source(counting, {"x": 0.0}, "count")])).feed("7" * size)
         assert sum(shown) <= 2.4 * size
 
 

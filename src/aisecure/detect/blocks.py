@@ -20,6 +20,7 @@ __all__ = [
     "CONTEXT",
     "HARD",
     "LOOKAHEAD",
+    "SHORTEST",
     "STRIDE",
     "TOKEN",
     "WINDOW",
@@ -38,6 +39,8 @@ STRIDE = 200
 LOOKAHEAD = 16
 #: How far before a block labels are read.
 CONTEXT = 64
+#: No entity is shorter.
+SHORTEST = 3
 #: Words from this length on may be tokens.
 LONG_WORD = 20
 

@@ -68,7 +68,7 @@ _LABELS = {
 
 def _find(window: Window) -> Iterator[Candidate]:
     text, at = window.text, window.at
-    for found in _NUMERIC.finditer(text, at):
+    for found in _NUMERIC.finditer(text, at) if _SEEMS_NUMERIC.search(text, at) else ():
         if found["year"]:
             valid, full = _is_day(int(found["year"]), int(found["month"]), int(found["day"])), True
         else:
@@ -78,7 +78,7 @@ def _find(window: Window) -> Iterator[Candidate]:
             valid = _is_day(year, one, two) or _is_day(year, two, one)
         if valid:
             yield _judged(window, found, full=full)
-    if len(text) - at >= _SHORTEST_NAMED:
+    if _SEEMS_NAMED.search(text, at):
         for found in _NAMED.finditer(text, at):
             month, day, named_year = (found[f"{name}1"] or found[f"{name}2"] for name in "mdy")
             if _is_day(int(named_year or 2000), _MONTHS[month.lower()], int(day)):
@@ -89,7 +89,9 @@ def _find(window: Window) -> Iterator[Candidate]:
         yield Candidate(at, alone.end(1), KIND, 0.5)
 
 
-_SHORTEST_NAMED = len("1 May")
+# What every date of the kind has, and hardly any other block.
+_SEEMS_NUMERIC = re.compile(r"\d[-/.]\d{1,2}[-/.]\d")
+_SEEMS_NAMED = re.compile(r"\d(?:st|nd|rd|th|er|º|\.)?[ \xa0-][^\W\d_]|[^\W\d_]\.?[ \xa0]\d")
 # What makes four digits a year.
 _IN = re.compile(
     r"(?<![^\W\d_])(?:in|since|during|until|from|of|by|before|after|circa|year|seit|im jahr|en|depuis|desde|dal|nel|em) \Z",

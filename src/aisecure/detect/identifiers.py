@@ -27,7 +27,6 @@ _CLASSES = str.maketrans(
 )
 #: Groups of letters and digits, with a digit among them.
 _RUN = re.compile(r"(?<![9Aa])(?=[Aa-]*9)[9Aa]++(?:-[9Aa]++)*+")
-_GROUP = re.compile(r"[9Aa]+")
 _WORD_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9#]")
 
 #: More groups in a row than any identifier has.
@@ -70,21 +69,25 @@ class _Table:
                 self._loose.setdefault(entity.kind, []).append((pattern, entity))
 
     def find(self, window: Window) -> Iterator[Candidate]:
-        text, at = window.text, window.at
-        classes = text.translate(_CLASSES)
-        for run in _RUN.finditer(classes, at):
-            groups = [found.span() for found in _GROUP.finditer(classes, *run.span())]
-            for first, (start, _) in enumerate(groups):
-                shape = ""
-                for last in range(first, min(first + _MOST_GROUPS, len(groups))):
-                    low, end = groups[last]
-                    shape = f"{shape}-{classes[low:end]}" if shape else classes[low:end]
-                    upper = shape.upper()
-                    found = self._shapes.get(upper)
-                    if found is not None:
-                        yield from _judged(window, found, start, end, has_lower=shape != upper)
+        classes = window.text.translate(_CLASSES)
+        for run in _RUN.finditer(classes, window.at):
+            groups: list[tuple[int, int]] = []
+            start = run.start()
+            for group in run.group().split("-"):
+                groups.append((start, start + len(group)))
+                start += len(group) + 1
+            for first, (start, end) in enumerate(groups):
+                shape = classes[start:end]
+                upper = shape.upper()
+                if upper in self._shapes:
+                    yield from _judged(window, self._shapes[upper], start, end, has_lower=shape != upper)
+                for low, high in groups[first + 1 : first + _MOST_GROUPS]:
                     if upper not in self._beginnings:
                         break
+                    shape = f"{shape}-{classes[low:high]}"
+                    upper = shape.upper()
+                    if upper in self._shapes:
+                        yield from _judged(window, self._shapes[upper], start, high, has_lower=shape != upper)
             if self._loose:
                 yield from self._find_loose(window, groups)
 

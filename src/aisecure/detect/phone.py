@@ -45,6 +45,8 @@ _OTHER_LABEL = re.compile(
     re.IGNORECASE,
 )
 _LABEL_REACH = 40
+# What a cell of a table holds when it is a number to call: a trunk zero, or several groups of digits.
+_ALONE = re.compile(r"\(?0[1-9](?:[ .\-/()]?\d){7,10}|\(?[1-9]\d{0,3}\)?(?:[ .-]\d{2,4}){2,4}")
 # Dates, and the groups of a social security number.
 _OTHER_SHAPE = re.compile(
     r"(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d(?!\d)|\d\d[-./]\d\d[-./](?:19|20)\d\d|\d{3}-\d\d-\d{4}(?!\d)"
@@ -68,8 +70,12 @@ def _find(block: Window) -> Iterator[Candidate]:
     for found in _ANY_GROUPS.finditer(window, at):
         start = found.start()
         labelled = _LABEL.search(window[max(0, start - _LABEL_REACH) : start])
-        if labelled and not _OTHER_SHAPE.match(found.group()):
+        if _OTHER_SHAPE.match(found.group()):
+            continue
+        if labelled:
             yield Candidate(start, found.end(), KIND, _doubted(window, start, 0.7))
+        elif block.alone and _ALONE.fullmatch(found.group()) and found.end() - start == len(window.strip()):
+            yield Candidate(start, found.end(), KIND, 0.5)
 
 
 def _doubted(window: str, start: int, score: float) -> float:

@@ -65,6 +65,8 @@ class Recognizer:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+#: An IPv6 address without ``::`` has no fewer.
+FEWEST_COLONS = 6
 #: No token that is random enough to be a secret is shorter.
 LONG_FROM = 16
 _DIGIT = re.compile(r"\d")
@@ -82,7 +84,8 @@ def shape_of(window: str, at: int) -> int:
         shape |= 1
     if _DIGIT.search(window, at):
         shape |= 34 if _SEVEN.search(window, at) else 2
-    if window.count(":", at) >= 2:
+    colons = window.count(":", at)
+    if colons >= FEWEST_COLONS or (colons and window.find("::", at) >= 0):
         shape |= 4
     if len(window) - at >= LONG_FROM:
         shape |= 8

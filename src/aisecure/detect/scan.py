@@ -24,6 +24,7 @@ from aisecure.detect.blocks import (
     CONTEXT,
     HARD,
     LOOKAHEAD,
+    SHORTEST,
     STRIDE,
     TOKEN,
     WINDOW,
@@ -309,7 +310,12 @@ class Scan:
                 and start <= CONTEXT
                 and not buffer[:start].strip()
             )
-            for one in self._engine.find(buffer[low:end], start - low, alone=alone) if end > start else ():
+            found_here = (
+                self._engine.find(buffer[low:end], start - low, alone=alone)
+                if end - start >= SHORTEST
+                else ()
+            )
+            for one in found_here:
                 if longer and low + one.start >= start + STRIDE:
                     break  # the next window sees it whole
                 self._plain(out, low + one.start)

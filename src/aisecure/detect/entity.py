@@ -20,6 +20,7 @@ class Entity:
         labels: What it is called, in lower case, as a word or phrase before it: ``"passport"``, ``"social security"``.
         loose: A regular expression of forms that count only right after a label, such as record numbers that each
             hospital forms in its own way; matched where a word begins, against the text as written.
+        length: Of identifiers in which each place may hold a letter or a digit, without separators; then no shapes are needed.
         bare: Score when nothing is said about it. Below 0.5 a detector leaves it out.
         said: Score when the nearest label before it is one of ``labels``.
         alone: Score when it is all the text there is, as a cell of a table.
@@ -31,6 +32,7 @@ class Entity:
     check: Callable[[str], bool] | None = None
     labels: tuple[str, ...] = ()
     loose: str = ""
+    length: int = 0
     bare: float = 0.3
     said: float = 0.85
     alone: float = 0.55

@@ -50,11 +50,12 @@ def identifiers(entities: Iterable[Entity]) -> Recognizer:
 class _Table:
     """Entities by shape, and the beginnings of shapes, so that most numbers are left after one look."""
 
-    __slots__ = ("_beginnings", "_loose", "_shapes")
+    __slots__ = ("_beginnings", "_lengths", "_loose", "_shapes")
 
     def __init__(self, entities: tuple[Entity, ...]) -> None:
         self._shapes: dict[str, list[Entity]] = {}
         self._beginnings: set[str] = set()
+        self._lengths: dict[int, list[Entity]] = {}
         self._loose: dict[str, list[tuple[re.Pattern[str], Entity]]] = {}
         for entity in entities:
             for shape in entity.shapes:
@@ -64,6 +65,8 @@ class _Table:
                         known.append(entity)
                     parts = one.split("-")
                     self._beginnings.update("-".join(parts[:count]) for count in range(1, len(parts)))
+            if entity.length:
+                self._lengths.setdefault(entity.length, []).append(entity)
             if entity.loose:
                 pattern = re.compile(rf"(?:{entity.loose})(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII)
                 self._loose.setdefault(entity.kind, []).append((pattern, entity))
@@ -81,6 +84,10 @@ class _Table:
                 upper = shape.upper()
                 if upper in self._shapes:
                     yield from _judged(window, self._shapes[upper], start, end, has_lower=shape != upper)
+                if end - start in self._lengths:
+                    yield from _judged(
+                        window, self._lengths[end - start], start, end, has_lower=shape != upper
+                    )
                 for low, high in groups[first + 1 : first + _MOST_GROUPS]:
                     if upper not in self._beginnings:
                         break

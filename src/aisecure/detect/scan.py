@@ -88,6 +88,9 @@ _Finder = Callable[[Window], Iterable[Candidate]]
 CALLED_OTHERWISE = (
     "order", "invoice", "batch", "lot", "ref", "reference", "case", "ticket", "tracking", "part", "sequence", "version",
     "build", "commit", "revision", "page", "chapter", "section", "line", "isbn", "issn", "doi", "rfc", "sku", "model",
+    "cpt", "icd", "hcpcs", "ndc", "loinc", "snomed", "drg", "nct", "trial", "protocol", "room", "suite", "apt", "floor",
+    "port", "pid", "uid", "gid", "tid", "offset", "size", "bytes", "length", "count", "total", "amount", "price", "usd", "eur",
+    "timestamp", "hash", "checksum", "digest", "issue", "pr", "bug", "error", "errno", "exit", "status", "seq", "rev", "id",
 )  # fmt: skip
 
 

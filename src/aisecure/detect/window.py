@@ -18,11 +18,13 @@ REACH = 48
 #: Stands for labels of numbers that are no personal data: orders, invoices, parts.
 OTHERWISE = "otherwise"
 
+#: A label that another number follows says nothing of the next one.
+_TAKEN = re.compile(r"(?:\D*+\d){4}")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 class Said(NamedTuple):
-    """Names of the labels before a value: those of the nearest, and those of all within reach."""
+    """Names of the labels before a value: those of the nearest, if no other number follows it, and of all within reach."""
 
     nearest: frozenset[str]
     near: frozenset[str]
@@ -105,6 +107,6 @@ class Window:
             if end > start:
                 break
             if start - end <= REACH:
-                nearest = names
+                nearest = frozenset() if _TAKEN.match(self.text, end, start) else names
                 near |= names
         return Said(nearest, near) if near else _NOTHING

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from aisecure.detect.entities.accounts import ACCOUNTS
+from aisecure.detect.entities.americas import AMERICAS
+from aisecure.detect.entities.health import HEALTH
 from aisecure.detect.entities.united_states import UNITED_STATES
 from aisecure.detect.entity import Entity
 
 __all__ = ["ENTITIES"]
 
 #: Every identifier there is; where two are equally likely, the earlier one wins.
-ENTITIES: tuple[Entity, ...] = (*UNITED_STATES,)
+ENTITIES: tuple[Entity, ...] = (*HEALTH, *UNITED_STATES, *AMERICAS, *ACCOUNTS)

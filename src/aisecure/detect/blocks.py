@@ -27,7 +27,7 @@ __all__ = [
     "WORTH_A_LOOK",
     "may_go_on",
     "tail_word",
-    "with_month",
+    "with_lead",
 ]
 
 #: Characters looked at together. With `LOOKAHEAD` and the longest header of a key block this keeps what a
@@ -61,7 +61,7 @@ _JOIN = "|".join(
     (
         rf"(?<=[{_DIGITS})]){_SPACE}(?=[{_DIGITS}(])",  # groups of digits, an area code in parentheses
         # IBAN groups: GB82 WEST, WEST 1234, 013A A, 125K ZT50, MTLC AST0, CDEF G
-        rf"(?<=[0-9]){_SPACE}(?=[A-Z][A-Z0-9]{{0,3}}(?![A-Za-z0-9]))",
+        rf"(?<=[0-9]){_SPACE}(?=[A-Z][A-Z0-9]{{0,6}}(?![A-Za-z0-9]))",
         rf"(?<=[A-Z]){_SPACE}(?=[0-9])",
         rf"(?:(?<=\d[A-Z])|(?<=\d[A-Z]{{2}})|(?<=\d[A-Z]{{3}})|(?<= [A-Z]{{4}})){_SPACE}(?=[A-Z0-9]{{1,4}}(?![A-Za-z0-9]))",
         rf"(?<=[0-9]){_SPACE}(?=(?:[xX]|[eE]xt\.?) ?[0-9])",  # 555-0100 ext. 12
@@ -91,33 +91,33 @@ WORTH_A_LOOK = re.compile(
     # The possessive part stops at one of these, at the end of the word, or one before a long word.
     rf"(?<![^{_HARD}])[^{_HARD}{_DIGITS}@.:/＠．]{{0,{LONG_WORD - 1}}}+(?:[{_DIGITS}@＠]|[.:/．][^{_HARD}]|[^{_HARD}.:/．])"  # noqa: RUF001
 )
-_MONTH_LAST = re.compile(rf"(?<![^\W_])(?i:{MONTH})\.?{_SPACE}\Z")
-_LONGEST_MONTH = max(map(len, MONTH.split("|"))) + 2
+_LEAD = re.compile(rf"(?<![^\W_])(?:(?i:{MONTH})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
+_LONGEST_LEAD = max(map(len, MONTH.split("|"))) + 2
 
 _AFTER_LAST_HARD = re.compile(rf".*[{_HARD}]", re.DOTALL)
 
 
 def tail_word(text: str, start: int, end: int) -> int:
-    """Return where the unfinished word at the end of ``text[start:end]`` begins; it is a short one, or a month."""
+    """Return where what may become a part of a block begins at the end of ``text[start:end]``."""
     low = max(start, end - LONG_WORD)
     found = _AFTER_LAST_HARD.match(text[low:end])
-    return with_month(text, start, low + found.end() if found else low)
+    return with_lead(text, start, low + found.end() if found else low)
 
 
-def with_month(text: str, floor: int, start: int) -> int:
-    """Return where the month before ``start`` begins, if one stands there after ``floor``; or ``start``.
+def with_lead(text: str, floor: int, start: int) -> int:
+    """Return where a block of digits begins with what leads them: a month, or capitals as in ``AZ 12 34 56 A``.
 
-    >>> with_month("on 5, May 17", 0, 10)
+    >>> with_lead("on 5, May 17", 0, 10)
     6
     """
     if (
-        start - floor < 4
+        start - floor < 2
         or text[start - 1] not in " \xa0"
         or not (text[start - 2].isalpha() or text[start - 2] == ".")
     ):
         return start
-    month = _MONTH_LAST.search(text[max(floor, start - _LONGEST_MONTH) : start])
-    return start if month is None else max(floor, start - _LONGEST_MONTH) + month.start()
+    lead = _LEAD.search(text, max(floor, start - _LONGEST_LEAD), start)
+    return start if lead is None else lead.start()
 
 
 _TO_A_YEAR = re.compile(r",(?:[ \xa0](?:[12][0-9]{0,3})?)?\Z")

@@ -33,7 +33,7 @@ _TRUNK_ZERO = re.compile(rf"{_NOT_INSIDE}\(?0[1-9]\d{{0,3}}\)?(?:[ .\-/]\d{{2,8}
 _ANY_GROUPS = re.compile(rf"{_NOT_INSIDE}\(?\d(?:{_GAP}{{0,2}}\d){{6,14}}(?![\w]|[-.,:/]\d)")
 # What is said before a number, and what may stand between.
 _LABEL = re.compile(
-    r"\b(?:(?:tele)?(?:phone|fon|foon|fono)|tel|t[ée]l|mobile?|cell(?:phone)?|fax|desk|hotline|whatsapp|sms|handy"
+    r"\b(?:(?:tele)?(?:phone|fon|foon|fono)|tel|t[ée]l|t[ée]l[ée]phone|t[ée]l[ée]fono|telepono|cep(?: no)?|gsm|handynummer|rufnummer|mobile?|cell(?:phone)?|fax|desk|hotline|whatsapp|sms|handy"
     r"|call(?:ed|ing)?|dial(?:ed|ing)?|text(?:ed|ing)?|ring|reach(?:ed)?|contact(?:ed)?|answering|messages?)\b"
     r"\D{0,24}\Z",
     re.IGNORECASE,

@@ -31,7 +31,7 @@ from aisecure.detect.blocks import (
     WORTH_A_LOOK,
     may_go_on,
     tail_word,
-    with_month,
+    with_lead,
 )
 from aisecure.detect.disguise import fold
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape, shape_of
@@ -293,7 +293,7 @@ class Scan:
                     return
                 start = word = found.start()
                 if buffer[start].isdecimal():
-                    start = with_month(buffer, cursor, start)
+                    start = with_lead(buffer, cursor, start)
             bound = min(limit, start + WINDOW + LOOKAHEAD + 1)
             end = TOKEN.match(buffer, word, bound).end()  # type: ignore[union-attr]
             longer = end - start > WINDOW

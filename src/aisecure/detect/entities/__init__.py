@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from aisecure.detect.entities.accounts import ACCOUNTS
 from aisecure.detect.entities.americas import AMERICAS
+from aisecure.detect.entities.europe import EUROPE
+from aisecure.detect.entities.germany import GERMANY
 from aisecure.detect.entities.health import HEALTH
+from aisecure.detect.entities.united_kingdom import UNITED_KINGDOM
 from aisecure.detect.entities.united_states import UNITED_STATES
 from aisecure.detect.entity import Entity
 
 __all__ = ["ENTITIES"]
 
 #: Every identifier there is; where two are equally likely, the earlier one wins.
-ENTITIES: tuple[Entity, ...] = (*HEALTH, *UNITED_STATES, *AMERICAS, *ACCOUNTS)
+ENTITIES: tuple[Entity, ...] = (
+    *HEALTH,
+    *UNITED_STATES,
+    *AMERICAS,
+    *UNITED_KINGDOM,
+    *GERMANY,
+    *EUROPE,
+    *ACCOUNTS,
+)

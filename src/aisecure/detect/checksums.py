@@ -61,6 +61,8 @@ def iso7064_mod11_2(text: str) -> bool:
     >>> iso7064_mod11_2("11010519491231002X")
     True
     """
+    if not (text[:-1].isdecimal() and (text[-1] == "X" or text[-1].isdecimal())):
+        return False
     total = 0
     for character in text[:-1]:
         total = (total + int(character)) * 2 % 11

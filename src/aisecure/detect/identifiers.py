@@ -29,6 +29,8 @@ _CLASSES = str.maketrans(
 _RUN = re.compile(r"(?<![9Aa])(?=[Aa-]*9)[9Aa]++(?:-[9Aa]++)*+")
 _WORD_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9#]")
 
+#: No number that counts by its label alone has fewer digits.
+_FEWEST_LOOSE = 4
 #: More groups in a row than any identifier has.
 _MOST_GROUPS = 9
 
@@ -95,16 +97,17 @@ class _Table:
                     upper = shape.upper()
                     if upper in self._shapes:
                         yield from _judged(window, self._shapes[upper], start, high, has_lower=shape != upper)
-            if self._loose:
+            if self._loose and run.group().count("9") >= _FEWEST_LOOSE:
                 yield from self._find_loose(window, groups)
 
     def _find_loose(self, window: Window, groups: list[tuple[int, int]]) -> Iterator[Candidate]:
         end = -1
-        for start, _ in groups:
-            if start < end:
-                continue
-            said = window.said(start)
-            for name in said.nearest:
+        after_letters = True
+        for start, stop in groups:
+            # In the middle of a number nothing begins.
+            begins = after_letters and start >= end
+            after_letters = window.text[start:stop].isalpha()
+            for name in window.said(start).nearest if begins else ():
                 for pattern, entity in self._loose.get(name, ()):
                     found = pattern.match(window.text, start)
                     if found is not None and any(map(str.isdecimal, found.group())):

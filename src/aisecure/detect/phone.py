@@ -49,7 +49,7 @@ _LABEL_REACH = 40
 _ALONE = re.compile(r"\(?0[1-9](?:[ .\-/()]?\d){7,10}|\(?[1-9]\d{0,3}\)?(?:[ .-]\d{2,4}){2,4}")
 # Dates, and the groups of a social security number.
 _OTHER_SHAPE = re.compile(
-    r"(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d(?!\d)|\d\d[-./]\d\d[-./](?:19|20)\d\d|\d{3}-\d\d-\d{4}(?!\d)"
+    r"(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d(?!\d)|\d\d[-./]\d\d[-./](?:19|20)\d\d|\d{3}-\d\d-\d{4}(?!\d)|\d{5}-\d{4}(?!\d)"
 )
 
 
@@ -65,7 +65,9 @@ def _find(block: Window) -> Iterator[Candidate]:
     for found in _NORTH_AMERICAN.finditer(window, at):
         yield Candidate(*found.span(), KIND, _doubted(window, found.start(), 0.8))
     for found in _TRUNK_ZERO.finditer(window, at):
-        if 9 <= _digits(found.group()) <= 12 and not _OTHER_SHAPE.match(found.group()):
+        # One slash is how German numbers are written, more are a list of dates; 02110-1301 is a ZIP code.
+        written = found.group()
+        if 9 <= _digits(written) <= 12 and written.count("/") <= 1 and not _OTHER_SHAPE.match(written):
             yield Candidate(*found.span(), KIND, _doubted(window, found.start(), 0.6))
     for found in _ANY_GROUPS.finditer(window, at):
         start = found.start()

@@ -14,6 +14,8 @@ __all__ = ["OTHERWISE", "REACH", "Labels", "Said", "Window"]
 
 #: How far before a value its label may end.
 REACH = 48
+#: A phrase that ends there may begin so much earlier; no further than a window has context.
+_LOOK_BACK = 64
 
 #: Stands for labels of numbers that are no personal data: orders, invoices, parts.
 OTHERWISE = "otherwise"
@@ -62,21 +64,24 @@ class Labels:
     def find(self, text: str) -> list[tuple[int, frozenset[str]]]:
         """Return where each label ends, and its names; of labels with the same first word the longest."""
         by_first = self._by_first
-        words = [(found.group().lower(), found.end()) for found in _WORD.finditer(text)]
-        out: list[tuple[int, frozenset[str]]] = []
-        index = 0
-        while index < len(words):
-            taken = 1
-            for rest, names in by_first.get(words[index][0], ()):
-                following = words[index + 1 : index + 1 + len(rest)]
-                if len(following) == len(rest) and all(
-                    word == each for (word, _), each in zip(following, rest, strict=True)
-                ):
-                    taken += len(rest)
-                    out.append((words[index + len(rest)][1], names))
+        # Of text that is not ASCII, lower case can have other words than upper case.
+        words = _WORD.findall(text.lower()) if text.isascii() else [w.lower() for w in _WORD.findall(text)]
+        hits: list[tuple[int, frozenset[str]]] = []
+        free = 0
+        for index, word in enumerate(words):
+            if word not in by_first or index < free:
+                continue
+            for rest, names in by_first[word]:
+                free = index + 1 + len(rest)  # the words of a phrase are no labels of their own
+                if tuple(words[index + 1 : free]) == rest:
+                    hits.append((free - 1, names))
                     break
-            index += taken  # the words of a phrase are no labels of their own
-        return out
+            else:
+                free = index + 1
+        if not hits:
+            return []
+        ends = [found.end() for found in _WORD.finditer(text)]
+        return [(ends[last], names) for last, names in hits]
 
 
 class Window:
@@ -88,25 +93,27 @@ class Window:
         alone: Whether the block is all there is: a cell of a table, a field of a form.
     """
 
-    __slots__ = ("_labels", "_said", "alone", "at", "text")
+    __slots__ = ("_labels", "_said", "_start", "alone", "at", "text")
 
     def __init__(self, text: str, at: int, labels: Labels, *, alone: bool = False) -> None:
         self.text = text
         self.at = at
         self.alone = alone
         self._labels = labels
-        self._said: list[tuple[int, frozenset[str]]] | None = None
+        self._start = -1
+        self._said = _NOTHING
 
     def said(self, start: int) -> Said:
         """Return the labels that end at most `REACH` characters before ``start``."""
-        if self._said is None:
-            self._said = self._labels.find(self.text)
+        if start == self._start:
+            return self._said
+        low = max(0, start - _LOOK_BACK)
         nearest: frozenset[str] = frozenset()
         near: frozenset[str] = frozenset()
-        for end, names in self._said:
-            if end > start:
-                break
-            if start - end <= REACH:
-                nearest = frozenset() if _TAKEN.match(self.text, end, start) else names
+        for end, names in self._labels.find(self.text[low:start]):
+            if start - low - end <= REACH:
+                nearest = frozenset() if _TAKEN.match(self.text, low + end, start) else names
                 near |= names
-        return Said(nearest, near) if near else _NOTHING
+        self._start = start
+        self._said = Said(nearest, near) if near else _NOTHING
+        return self._said

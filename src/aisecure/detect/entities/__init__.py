@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from aisecure.detect.entities.accounts import ACCOUNTS
+from aisecure.detect.entities.africa_middle_east import AFRICA_MIDDLE_EAST
 from aisecure.detect.entities.americas import AMERICAS
+from aisecure.detect.entities.asia_pacific import ASIA_PACIFIC
 from aisecure.detect.entities.europe import EUROPE
 from aisecure.detect.entities.germany import GERMANY
 from aisecure.detect.entities.health import HEALTH
+from aisecure.detect.entities.india import INDIA
 from aisecure.detect.entities.united_kingdom import UNITED_KINGDOM
 from aisecure.detect.entities.united_states import UNITED_STATES
 from aisecure.detect.entity import Entity
@@ -21,5 +24,8 @@ ENTITIES: tuple[Entity, ...] = (
     *UNITED_KINGDOM,
     *GERMANY,
     *EUROPE,
+    *INDIA,
+    *ASIA_PACIFIC,
+    *AFRICA_MIDDLE_EAST,
     *ACCOUNTS,
 )

@@ -266,7 +266,7 @@ _TR_PLATES = tuple(
         ("AAA", ("99", "999", "9999")),
     )
     for digits in numbers
-    for shape in (f"99-{letters}-{digits}", f"99{letters}{digits}")
+    for shape in (f"99-{letters}-{digits}",)
 )
 
 EUROPE = (
@@ -295,6 +295,7 @@ EUROPE = (
     Entity("pii.ie_pps", ("9999999A", "9999999AA"), _is_pps, ("pps", "ppsn", "pps number", "personal public service"), bare=0.5, said=0.95, alone=0.75, countries=("IE",)),
     Entity("pii.tr_national_id", ("99999999999",), _is_tckn, ("tc kimlik", "kimlik no", "t c kimlik", "tckn", "kimlik numaras\u0131", "tc kimlik no"), bare=0.5, said=0.95, alone=0.7, countries=("TR",)),
     Entity("pii.tr_license_plate", _TR_PLATES, _is_turkish_plate, ("plaka", "plaka no", "license plate", "plate"), bare=0.5, said=0.9, alone=0.6, countries=("TR",)),
+    Entity("pii.tr_license_plate", tuple(shape.replace("-", "") for shape in _TR_PLATES), _is_turkish_plate, bare=0.2, said=0.9, alone=0.6, countries=("TR",)),
     Entity("pii.gr_afm", ("999999999",), _is_afm, ("afm", "\u03b1\u03c6\u03bc", "\u03b1 \u03c6 \u03bc"), bare=0.1, said=0.95, alone=0.3, countries=("GR",)),
     Entity("pii.cz_birth_number", ("999999/9999", "9999999999", "999999-9999"), _is_birth_number, ("rodné číslo", "rodne cislo", "rč"), bare=0.2, said=0.95, alone=0.5, countries=("CZ", "SK")),
     Entity("pii.ro_cnp", ("9999999999999",), _is_cnp, ("cnp", "cod numeric personal"), bare=0.5, said=0.95, alone=0.7, countries=("RO",)),

@@ -20,12 +20,16 @@ __all__ = [
     "CONTEXT",
     "HARD",
     "LOOKAHEAD",
+    "PASSWORD",
+    "PASSWORD_LABEL",
+    "PASSWORD_MAX",
     "SHORTEST",
     "STRIDE",
     "TOKEN",
     "WINDOW",
     "WORTH_A_LOOK",
     "may_go_on",
+    "says_password",
     "tail_word",
     "with_lead",
 ]
@@ -94,6 +98,26 @@ WORTH_A_LOOK = re.compile(
 _LEAD = re.compile(rf"(?<![^\W_])(?:(?i:{MONTH})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
 _LONGEST_LEAD = max(map(len, MONTH.split("|"))) + 2
 
+_LABEL = (
+    r"(?:(?P<loud>PASS(?:WORD|WD|PHRASE)?|PWD)|(?i:pass(?:word|wd|phrase|code)|passwort|contraseña|pwd|(?<=[_-])pass)"
+    r"|(?P<key>(?i:api[_-]?key|private[_-]?key|secret(?:[_-]?key)?|access[_-]?key|auth[_-]?token)))(?:_[a-z]{1,20})?"
+)
+_QUOTE = r"(?:[bBrRuU]?[\"'`]|\\\")?"
+#: What is said before a password. The value that follows is a block of its own, whatever it is made of.
+PASSWORD_LABEL = re.compile(
+    rf"{_LABEL}(?:[\"'`\])}}]{{0,2}}[ \t]{{0,4}}(?:=>|:=|={{1,3}}|!==?|:)[ \t]{{0,4}}| (?:is|was|ist) |(?P<loose>[ \t])){_QUOTE}(?=[^\s\"'`,;<>])"
+)
+#: One of these is in every label; to look for them takes a tenth of the time.
+_IN_LABELS = ("pass", "pwd", "key", "secret", "token", "contrase")
+#: The value, as far as it is looked at: brackets and bars, which end other blocks, may be in it.
+PASSWORD_MAX = 120
+PASSWORD = re.compile(rf"[^\s\"'`,;<>]{{0,{PASSWORD_MAX}}}+")
+#: The label while it is not known whether a value follows; an unfinished label is an unfinished word.
+_LABEL_LAST = re.compile(
+    rf"{_LABEL}(?:[\"'`\])}}]{{0,2}}[ \t]{{0,4}}(?:[=:>!]{{0,3}}[ \t]{{0,4}})?| (?:i(?:s(?:t)? ?)?|w(?:a(?:s ?)?)?)?)(?:[bBrRuU]?[\"'`]|\\\"?)?\Z"
+)
+_LONGEST_LABEL = 56
+
 _AFTER_LAST_HARD = re.compile(rf".*[{_HARD}]", re.DOTALL)
 
 
@@ -101,7 +125,18 @@ def tail_word(text: str, start: int, end: int) -> int:
     """Return where what may become a part of a block begins at the end of ``text[start:end]``."""
     low = max(start, end - LONG_WORD)
     found = _AFTER_LAST_HARD.match(text[low:end])
-    return with_lead(text, start, low + found.end() if found else low)
+    begins = with_lead(text, start, low + found.end() if found else low)
+    low = max(start, end - _LONGEST_LABEL)
+    if not says_password(text[low:end]):
+        return begins
+    label = _LABEL_LAST.search(text, low, end)
+    return begins if label is None else min(begins, label.start())
+
+
+def says_password(text: str) -> bool:
+    """Whether a text may hold a `PASSWORD_LABEL`."""
+    lower = text.lower()
+    return any(word in lower for word in _IN_LABELS)
 
 
 def with_lead(text: str, floor: int, start: int) -> int:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from aisecure.decisions import Finding
 from aisecure.detect import pem
 from aisecure.detect.allow import Allowed, AllowList
+from aisecure.detect.assignments import ASSIGNED, PASSWORDS
 from aisecure.detect.coordinates import COORDINATES
 from aisecure.detect.dates import DATES
 from aisecure.detect.email import EMAIL
@@ -210,4 +211,8 @@ class SecretDetector(Detector):
     name = "secrets"
 
     def __init__(self, types: Collection[str] | None = None, *, threshold: float = 0.5) -> None:
-        super().__init__((_KEY_BLOCKS, PREFIXED, URL_PASSWORD, CONTEXT_TOKENS), types, threshold=threshold)
+        super().__init__(
+            (_KEY_BLOCKS, PREFIXED, URL_PASSWORD, CONTEXT_TOKENS, PASSWORDS, ASSIGNED),
+            types,
+            threshold=threshold,
+        )

@@ -68,7 +68,7 @@ class Recognizer:
 #: An IPv6 address without ``::`` has no fewer.
 FEWEST_COLONS = 6
 #: No token that is random enough to be a secret is shorter.
-LONG_FROM = 16
+LONG_FROM = 12
 _DIGIT = re.compile(r"\d")
 _SEVEN = re.compile(r"(?:\D*+\d){7}")
 

@@ -24,12 +24,16 @@ from aisecure.detect.blocks import (
     CONTEXT,
     HARD,
     LOOKAHEAD,
+    PASSWORD,
+    PASSWORD_LABEL,
+    PASSWORD_MAX,
     SHORTEST,
     STRIDE,
     TOKEN,
     WINDOW,
     WORTH_A_LOOK,
     may_go_on,
+    says_password,
     tail_word,
     with_lead,
 )
@@ -283,42 +287,41 @@ class Scan:
         """Go through ordinary text up to the limit; hold what the text after it may change."""
         buffer = self._buffer
         cursor = self._position
+        label = PASSWORD_LABEL.search(buffer, cursor, limit) if says_password(buffer) else None
         while True:
             start = word = cursor
+            rest = TOKEN
             if not self._middle:
                 found = WORTH_A_LOOK.search(buffer, cursor, limit)
-                if found is None:
+                if label is not None and label.end() < cursor:
+                    label = PASSWORD_LABEL.search(buffer, cursor, limit)
+                if label is not None and (found is None or label.end() <= found.start()):
+                    start = word = label.end()
+                    rest = PASSWORD
+                elif found is None:
                     self._plain(out, limit if closed else tail_word(buffer, cursor, limit))
                     self._waits_for_word = not closed and not HARD.search(buffer, limit)
                     return
-                start = word = found.start()
-                if buffer[start].isdecimal():
-                    start = with_lead(buffer, cursor, start)
+                else:
+                    start = word = found.start()
+                    if buffer[start].isdecimal():
+                        start = with_lead(buffer, cursor, start)
             bound = min(limit, start + WINDOW + LOOKAHEAD + 1)
-            end = TOKEN.match(buffer, word, bound).end()  # type: ignore[union-attr]
+            end = rest.match(buffer, word, bound).end()  # type: ignore[union-attr]
+            if rest is PASSWORD and end - word >= PASSWORD_MAX:
+                # No password, but perhaps a token of any length.
+                end = TOKEN.match(buffer, word, bound).end()  # type: ignore[union-attr]
             longer = end - start > WINDOW
             if not longer and not closed and bound == limit and may_go_on(buffer, end, limit):
-                self._plain(out, start)
+                # A label that was given out already would not be seen again.
+                self._plain(out, start if rest is TOKEN or label is None else label.start())
                 self._waits_for_word = end == limit and not HARD.search(buffer, limit)
                 return
             if longer:
                 end = start + WINDOW
             low = max(self._floor, start - CONTEXT)
             last = start
-            # Within the context nothing was forgotten yet, so a stream sees here what a whole text has.
-            alone = (
-                closed
-                and end == limit
-                and self._base == 0
-                and start <= CONTEXT
-                and not buffer[:start].strip()
-            )
-            found_here = (
-                self._engine.find(buffer[low:end], start - low, alone=alone)
-                if end - start >= SHORTEST
-                else ()
-            )
-            for one in found_here:
+            for one in self._find(low, start, end, alone=closed and end == limit and self._is_first(start)):
                 if longer and low + one.start >= start + STRIDE:
                     break  # the next window sees it whole
                 self._plain(out, low + one.start)
@@ -331,6 +334,15 @@ class Scan:
                 self._position = last
             cursor = max(start + STRIDE, last) if longer else end
             self._middle = longer
+
+    def _find(self, low: int, start: int, end: int, *, alone: bool) -> Sequence[_Found]:
+        if end - start < SHORTEST:
+            return ()
+        return self._engine.find(self._buffer[low:end], start - low, alone=alone)
+
+    def _is_first(self, start: int) -> bool:
+        """Whether nothing but white space comes before; within the context nothing was forgotten yet."""
+        return self._base == 0 and start <= CONTEXT and not self._buffer[:start].strip()
 
     def _in_run(self, out: list[str | Hit], limit: int, *, closed: bool) -> bool:
         """Drop an open run as far as it is known; return whether it ended."""

@@ -317,8 +317,7 @@ class Scan:
                 self._plain(out, start if rest is TOKEN or label is None else label.start())
                 self._waits_for_word = end == limit and not HARD.search(buffer, limit)
                 return
-            if longer:
-                end = start + WINDOW
+            end = start + WINDOW if longer else end
             low = max(self._floor, start - CONTEXT)
             last = start
             for one in self._find(low, start, end, alone=closed and end == limit and self._is_first(start)):

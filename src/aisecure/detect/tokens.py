@@ -78,7 +78,7 @@ for _rows in _BY_START.values():
 _SHORTEST = 12
 _START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9_$]")
 #: A generated token has at least so many different characters after its beginning.
-_FEWEST_CHARACTERS = 5
+_FEWEST_CHARACTERS = 4
 
 # JSON web tokens, which may go on for any length.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*+")

@@ -26,6 +26,7 @@ _COMMANDS = {
     "init": "init",
     "keys": "keys",
     "models": "models",
+    "pii": "pii",
     "policy": "policy",
     "quotas": "quotas",
     "tls": "tls",

@@ -118,7 +118,9 @@ def test_the_beginning_of_a_placeholder_is_all_that_a_restoring_stream_holds() -
 
 
 def test_placeholders_in_a_text_are_found() -> None:
-    assert {"[EMAIL_1]", "[US_SSN_22]"} <= set(literal_placeholders("see [EMAIL_1] and [US_SSN_22], not [x_1]"))
+    assert {"[EMAIL_1]", "[US_SSN_22]"} <= set(
+        literal_placeholders("see [EMAIL_1] and [US_SSN_22], not [x_1]")
+    )
 
 
 @pytest.mark.parametrize(

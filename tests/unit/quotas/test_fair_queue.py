@@ -150,6 +150,9 @@ class SlotsOfOneKey(RuleBasedStateMachine):
         self.waiting.append(new)
         if closed_loop:
             self.dead.add(new)
+        # A party of which nobody waits any more lost its turn, also when it comes again in the same moment.
+        still = {w.party for w in before if w.state is State.WAITING}
+        self.ring = [party for party in self.ring if party in still]
         if new.party not in self.ring:
             self.ring.append(new.party)
         self.woken = [w for w in self.woken if w.state is not State.REFUSED]

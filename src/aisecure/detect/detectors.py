@@ -109,16 +109,20 @@ class Detector:
         )
         self._engine = Engine(self.sources)
 
-    def scan(self, text: str) -> list[Finding]:
+    def scan(self, text: str, *, context: str = "") -> list[Finding]:
         """Return what is in the text, in order; findings do not overlap.
 
         Candidates that overlap become one finding over all of them, of the kind of the longest; where those
         are of one length, of the highest score. Time grows linearly with the text. Offsets are code points.
 
+        Args:
+            text: Any text, of any size.
+            context: What is said before it and is no part of it, such as the key of a JSON value or the name of a column.
+
         Raises:
             TypeError: It is no text.
         """
-        scan = Scan(self._engine, keep=bool(self._allow))
+        scan = Scan(self._engine, keep=bool(self._allow), context=context)
         hits = [piece for piece in (*scan.feed(text), *scan.finish()) if isinstance(piece, Hit)]
         if self._allow:
             hits = [hit for hit in hits if not (hit.value and self._allow(hit.value))]

@@ -124,7 +124,7 @@ class RedactGuard(Guard):
         redactor = self.redactor if placeholders is not None else self.redactor.irreversible()
 
         def change(part: Part) -> str:
-            redacted = redactor.redact(part.text, placeholders=placeholders)
+            redacted = redactor.redact(part.text, placeholders=placeholders, context=_key_of(part.path))
             findings.extend(replace(finding, path=part.path) for finding in redacted.findings)
             return redacted.text
 
@@ -158,6 +158,16 @@ def _restore(mapping: Mapping[str, str]) -> Callable[[Part], str]:
         return restore(part.text, mapping, form=form)
 
     return change
+
+
+def _key_of(path: str) -> str:
+    """Return the last name in a JSON Pointer; what a value is called says what it is.
+
+    >>> _key_of("/customers/3/national_id/0")
+    'national_id'
+    """
+    names = [name for name in path.split("/") if name and not name.isdecimal()]
+    return names[-1].replace("~1", "/").replace("~0", "~") if names else ""
 
 
 def _json_escaped(value: str) -> str:

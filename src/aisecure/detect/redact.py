@@ -102,29 +102,31 @@ class Redactor:
         # Only then is the text of endless tokens worth its memory.
         self._keep = reversible or any(map(callable, (style, *styles.values())))
 
-    def redact(self, text: str, *, placeholders: Placeholders | None = None) -> Redacted:
+    def redact(self, text: str, *, placeholders: Placeholders | None = None, context: str = "") -> Redacted:
         """Return the text without what was found in it. Time grows linearly with the text.
 
         Args:
             text: Any text, of any size.
             placeholders: For a reversible redactor: continue the numbering of earlier texts.
+            context: What is said before the text and is no part of it, such as the key of a JSON value.
 
         Raises:
             TypeError: It is no text.
         """
-        stream = self.stream(placeholders=placeholders)
+        stream = self.stream(placeholders=placeholders, context=context)
         new = stream.feed(text) + stream.finish()
         findings = stream.findings
         return Redacted(new if findings else text, findings, stream.mapping)
 
-    def stream(self, *, placeholders: Placeholders | None = None) -> RedactFilter:
+    def stream(self, *, placeholders: Placeholders | None = None, context: str = "") -> RedactFilter:
         """Return a fresh filter for one text that arrives in pieces.
 
         The pieces it returns join to ``redact(whole).text`` for every way of cutting the whole. It holds back
         less than 512 characters: of an unfinished word or number, of an entity, of the header of a key block.
         Tokens and key blocks of any length are replaced while they pass.
         """
-        return RedactFilter(self, Scan(self._engine, keep=self._keep), placeholders or Placeholders())
+        scan = Scan(self._engine, keep=self._keep, context=context)
+        return RedactFilter(self, scan, placeholders or Placeholders())
 
     def irreversible(self) -> Redactor:
         """Return a redactor that finds the same and writes plain labels; itself when it is one."""

@@ -86,6 +86,9 @@ class _Found(NamedTuple):
     run: re.Pattern[str] | None
 
 
+#: Stands between the context and the text.
+_SAID = ": "
+
 _Finder = Callable[[Window], Iterable[Candidate]]
 
 #: What numbers are called that are no personal data.
@@ -183,19 +186,21 @@ class Scan:
         engine: What to look for.
         keep: Keep the text of open runs, and return them when they end; else they are returned when they
             begin, and their text is dropped as it comes.
+        context: What is said before the text and is no part of it, such as the key of a JSON value.
     """
 
     __slots__ = (
-        "_base", "_buffer", "_engine", "_floor", "_header", "_keep", "_middle", "_no_header_before", "_open",
+        "_base", "_before", "_buffer", "_engine", "_floor", "_header", "_keep", "_middle", "_no_header_before", "_open",
         "_parts", "_position", "_run", "_span_limit", "_waits_for_word",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, *, keep: bool = False) -> None:
+    def __init__(self, engine: Engine, *, keep: bool = False, context: str = "") -> None:
         self._engine = engine
         self._keep = keep
-        self._buffer = ""
-        self._base = 0  # offset of the buffer in the whole text
-        self._position = 0  # all before it has been returned and stays only as context
+        self._buffer = f"{context[-CONTEXT + len(_SAID) :]}{_SAID}" if context else ""
+        self._before = len(self._buffer)
+        self._base = -self._before  # offset of the buffer in the whole text
+        self._position = self._before  # all before it has been returned and stays only as context
         self._floor = 0  # context is not read from before it
         self._middle = False  # the position is inside a block
         self._waits_for_word = False  # only the end of a word can change anything
@@ -341,7 +346,8 @@ class Scan:
 
     def _is_first(self, start: int) -> bool:
         """Whether nothing but white space comes before; within the context nothing was forgotten yet."""
-        return self._base == 0 and start <= CONTEXT and not self._buffer[:start].strip()
+        nothing_forgotten = self._base == -self._before and start <= CONTEXT
+        return nothing_forgotten and not self._buffer[self._before : start].strip()
 
     def _in_run(self, out: list[str | Hit], limit: int, *, closed: bool) -> bool:
         """Drop an open run as far as it is known; return whether it ended."""

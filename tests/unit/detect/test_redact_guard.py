@@ -266,3 +266,17 @@ def test_settings_that_cannot_work_are_refused_with_their_key(
 def test_misspelt_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings(**settings)
+
+
+def test_the_key_of_a_value_says_what_it_is() -> None:
+    seen = []
+
+    @RedactGuard()
+    def ask(form: dict[str, object]) -> str:
+        seen.append(form)
+        return "ok"
+
+    ask({"ssn": "536904399", "order_id": "536904399", "people": [{"passportNumber": ["123456789"]}]})
+    assert seen == [
+        {"ssn": "[US_SSN]", "order_id": "536904399", "people": [{"passportNumber": ["[US_PASSPORT]"]}]}
+    ]

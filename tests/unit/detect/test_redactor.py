@@ -149,3 +149,25 @@ def test_the_earlier_detector_wins_a_tie() -> None:
 def test_what_is_no_text_is_a_type_error(value: object) -> None:
     with pytest.raises(TypeError):
         Redactor().redact(value)  # type: ignore[arg-type]
+
+
+def test_what_is_said_before_a_text_counts_and_is_no_part_of_it() -> None:
+    detector = PiiDetector()
+    assert detector.scan("123456789") == []
+    (finding,) = detector.scan("123456789", context="passport_number")
+    assert (finding.kind, finding.start, finding.end) == ("pii.us_passport", 0, 9)
+    assert Redactor().redact("536904399", context="x" * 500 + " ssn").text == "[US_SSN]"
+    assert Redactor().redact("536904399 is it", context="orderSsn ssn").findings[0].start == 0
+
+
+def test_a_context_changes_no_stream() -> None:
+    text = "4711-22 or 536904399, and more words 12345678"
+    redactor = Redactor()
+    whole = redactor.redact(text, context="ssn").text
+    assert whole != redactor.redact(text).text
+    for step in range(1, 12):
+        stream = redactor.stream(context="ssn")
+        assert (
+            "".join(stream.feed(text[at : at + step]) for at in range(0, len(text), step)) + stream.finish()
+            == whole
+        )

@@ -17,12 +17,18 @@ from aisecure.detect.redact import Redacted, RedactFilter, Redactor, Style
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aisecure.detect.canary import Canary as Canary
+    from aisecure.detect.canary import CanaryFilter as CanaryFilter
+    from aisecure.detect.canary import CanaryGuard as CanaryGuard
     from aisecure.detect.guards import RedactGuard as RedactGuard
     from aisecure.detect.settings import Settings as Settings
     from aisecure.guard import Guard
     from aisecure.ports import Ports
 
 __all__ = [
+    "Canary",
+    "CanaryFilter",
+    "CanaryGuard",
     "Detector",
     "PiiDetector",
     "Placeholders",
@@ -42,7 +48,13 @@ __all__ = [
 ]
 
 # Loaded on first use: who only scans texts needs neither guards nor pydantic.
-_HOME = {"RedactGuard": "guards", "Settings": "settings"}
+_HOME = {
+    "Canary": "canary",
+    "CanaryFilter": "canary",
+    "CanaryGuard": "canary",
+    "RedactGuard": "guards",
+    "Settings": "settings",
+}
 
 
 def __getattr__(name: str) -> Any:

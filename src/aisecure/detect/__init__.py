@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aisecure.detect.canary import CanaryGuard as CanaryGuard
     from aisecure.detect.guards import RedactGuard as RedactGuard
     from aisecure.detect.settings import Settings as Settings
+    from aisecure.detect.vault import PseudonymVault as PseudonymVault
     from aisecure.guard import Guard
     from aisecure.ports import Ports
 
@@ -32,6 +33,7 @@ __all__ = [
     "Detector",
     "PiiDetector",
     "Placeholders",
+    "PseudonymVault",
     "RedactFilter",
     "RedactGuard",
     "Redacted",
@@ -52,6 +54,7 @@ _HOME = {
     "Canary": "canary",
     "CanaryFilter": "canary",
     "CanaryGuard": "canary",
+    "PseudonymVault": "vault",
     "RedactGuard": "guards",
     "Settings": "settings",
 }

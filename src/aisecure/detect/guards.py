@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aisecure.call import Call
 from aisecure.content import Part, rewrite, texts
@@ -16,6 +16,9 @@ from aisecure.detect.placeholders import Placeholders, RestoreFilter, literal_pl
 from aisecure.detect.redact import RedactFilter, Redactor
 from aisecure.guard import Changed, Ending, Guard
 from aisecure.ports import TextFilter
+
+if TYPE_CHECKING:
+    from aisecure.detect.vault import PseudonymVault
 
 __all__ = ["RedactGuard"]
 
@@ -32,10 +35,12 @@ class RedactGuard(Guard):
         output: Redact the output.
         restore: The protected function sees placeholders, and the output gets the originals back. They are
             held in memory, for one call, until it is settled; no other call can have them.
+        vault: With ``restore``: keeps placeholders the same through a conversation (``Call.conversation``), for its
+            principal alone; an answer may name those of earlier turns. Calls without a conversation are as without a vault.
         options: As for `aisecure.guard.Guard`.
 
     Raises:
-        ValueError: ``restore`` with a redactor that is not reversible, or without ``input``.
+        ValueError: ``restore`` with a redactor that is not reversible, or without ``input``; a vault without ``restore``.
 
     >>> @RedactGuard(restore=True)
     ... def ask(prompt: str) -> str:
@@ -55,13 +60,17 @@ class RedactGuard(Guard):
         input: bool = True,
         output: bool = True,
         restore: bool = False,
+        vault: PseudonymVault | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         redactor = redactor or Redactor(reversible=restore)
         if restore and not (redactor.reversible and input):
             raise ValueError("restore needs input=True and a reversible Redactor")
+        if vault is not None and not restore:
+            raise ValueError("a vault is for restore=True")
         self.redactor = redactor
+        self.vault = vault
         self.input = input
         self.output = output
         self.restore = restore
@@ -78,17 +87,22 @@ class RedactGuard(Guard):
             if self.redactor.reversible
             else ()
         )
-        placeholders = Placeholders(reserved)
+        in_vault = self.vault is not None and bool(call.conversation)
+        placeholders = (
+            self.vault.conversation(
+                call.principal.tenant, call.conversation, call.principal.id, reserved=reserved
+            )
+            if self.vault is not None and in_vault
+            else Placeholders(reserved)
+        )
         findings: list[Finding] = []
         value = rewrite(call.input, self._redact(placeholders, findings))
-        if not findings:
-            return None
-        if self.restore:
+        if self.restore and (findings or in_vault):
             with self._lock:
                 self._held[call.id] = placeholders
                 while len(self._held) > MAX_CALLS:
                     self._held.popitem(last=False)
-        return Changed(call.with_input(value), tuple(findings))
+        return Changed(call.with_input(value), tuple(findings)) if findings else None
 
     def after(self, call: Call, output: Any) -> Changed | None:
         """Return the output redacted and restored, or None when it stays."""

@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
 from aisecure._flow import Flow, Passage, adrive, decision_of, drive
+from aisecure._json_text import JsonText
 from aisecure._pace import Pacer
+from aisecure.call import Call
 from aisecure.content import Part, rewrite
 from aisecure.errors import Denied
 from aisecure.guard import Guard
@@ -143,14 +146,14 @@ class Gate:
         def change(part: Part) -> str:
             if part.text:
                 self._last[part.path] = chunk
-            return self._push(part.path, part.text)
+            return self._push(part.path, part.text, is_json="json" in part.labels)
 
         return rewrite(chunk, change, origin="model", chunk=True)
 
-    def _push(self, path: str, text: str) -> str:
+    def _push(self, path: str, text: str, *, is_json: bool = False) -> str:
         chain = self._chains.get(path)
         if chain is None:
-            chain = self._chains[path] = self._chain()
+            chain = self._chains[path] = self._chain(is_json=is_json)
         for guard, text_filter in chain:
             text = self._run(guard, text_filter.feed, text)
         return text
@@ -163,9 +166,9 @@ class Gate:
             )
         return rest
 
-    def _chain(self) -> list[tuple[Guard, TextFilter]]:
+    def _chain(self, *, is_json: bool = False) -> list[tuple[Guard, TextFilter]]:
         call = self._passage.call
-        chain = []
+        chain: list[tuple[Guard, TextFilter]] = []
         for guard in self._guards:
             try:
                 text_filter = guard.stream(call)
@@ -175,7 +178,7 @@ class Gate:
                 self._passage.skip_or_raise(guard, err)
             else:
                 if text_filter is not None:
-                    chain.append((guard, text_filter))
+                    chain.append((guard, JsonText(partial(_fresh, guard, call)) if is_json else text_filter))
         return chain
 
     def _run(self, guard: Guard, step: Callable[..., str], *args: str) -> str:
@@ -192,6 +195,14 @@ class Gate:
                 return unchanged
             raise self._passage.broken(guard, err) from err
         return unchanged if guard.shadow else text
+
+
+def _fresh(guard: Guard, call: Call) -> TextFilter:
+    """Return another filter of a guard that has given one before."""
+    text_filter = guard.stream(call)
+    if text_filter is None:
+        raise RuntimeError(f"{guard.name} filters some texts of a stream and not others")
+    return text_filter
 
 
 def _only(template: Any, path: str, text: str) -> Any:

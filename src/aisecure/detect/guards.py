@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from aisecure._json_text import JsonText
 from aisecure.call import Call
 from aisecure.content import Part, rewrite, texts
 from aisecure.decisions import Finding
@@ -138,6 +138,11 @@ class RedactGuard(Guard):
         redactor = self.redactor if placeholders is not None else self.redactor.irreversible()
 
         def change(part: Part) -> str:
+            if "json" in part.labels:
+                inside = JsonText(lambda: redactor.stream(placeholders=placeholders))
+                new = inside.feed(part.text) + inside.finish()
+                findings.extend(replace(finding, path=part.path) for finding in inside.findings)
+                return new if inside.findings else part.text
             redacted = redactor.redact(part.text, placeholders=placeholders, context=_key_of(part.path))
             findings.extend(replace(finding, path=part.path) for finding in redacted.findings)
             return redacted.text
@@ -167,9 +172,11 @@ class _Both:
 
 def _restore(mapping: Mapping[str, str]) -> Callable[[Part], str]:
     def change(part: Part) -> str:
-        # In the arguments of a tool call the value stands inside a JSON string.
-        form = _json_escaped if "json" in part.labels else None
-        return restore(part.text, mapping, form=form)
+        if "json" not in part.labels:
+            return restore(part.text, mapping)
+        # In the arguments of a tool call values stand inside JSON strings.
+        inside = JsonText(lambda: RestoreFilter(mapping))
+        return inside.feed(part.text) + inside.finish()
 
     return change
 
@@ -182,7 +189,3 @@ def _key_of(path: str) -> str:
     """
     names = [name for name in path.split("/") if name and not name.isdecimal()]
     return names[-1].replace("~1", "/").replace("~0", "~") if names else ""
-
-
-def _json_escaped(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)[1:-1]

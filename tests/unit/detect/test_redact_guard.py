@@ -280,3 +280,51 @@ def test_the_key_of_a_value_says_what_it_is() -> None:
     assert seen == [
         {"ssn": "[US_SSN]", "order_id": "536904399", "people": [{"passportNumber": ["[US_PASSPORT]"]}]}
     ]
+
+
+ARGUMENTS = json.dumps({"to": "[EMAIL_1]", "text": 'Say "hi" to bob@example.org', "é": [1, None]})
+
+
+def openai_chunk(text: str) -> dict[str, object]:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "send", "arguments": text}}
+    return {
+        "object": "chat.completion.chunk",
+        "model": "m",
+        "choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}],
+    }
+
+
+def openai_text(chunk: dict) -> str:  # type: ignore[type-arg]
+    return "".join(
+        call["function"].get("arguments") or ""
+        for choice in chunk.get("choices", ())
+        for call in choice["delta"].get("tool_calls", ())
+    )
+
+
+def anthropic_chunk(text: str) -> dict[str, object]:
+    return {
+        "type": "content_block_delta",
+        "index": 1,
+        "delta": {"type": "input_json_delta", "partial_json": text},
+    }
+
+
+def anthropic_text(chunk: dict) -> str:  # type: ignore[type-arg]
+    return str(chunk.get("delta", {}).get("partial_json", ""))
+
+
+@pytest.mark.parametrize(
+    ("make", "read"),
+    [(openai_chunk, openai_text), (anthropic_chunk, anthropic_text)],
+    ids=["openai", "anthropic"],
+)
+@pytest.mark.parametrize("size", [1, 3, 10, 1000])
+def test_the_arguments_of_a_streamed_tool_call_stay_json(make, read, size: int) -> None:  # type: ignore[no-untyped-def]
+    @RedactGuard(restore=True)
+    def ask(prompt: str):  # type: ignore[no-untyped-def]
+        for at in range(0, len(ARGUMENTS), size):
+            yield make(ARGUMENTS[at : at + size])
+
+    joined = "".join(map(read, ask('I am "Ada" <ada@example.org>')))
+    assert json.loads(joined) == {"to": "ada@example.org", "text": 'Say "hi" to [EMAIL]', "é": [1, None]}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aisecure.detect.canary import CanaryGuard as CanaryGuard
     from aisecure.detect.guards import RedactGuard as RedactGuard
     from aisecure.detect.settings import Settings as Settings
+    from aisecure.detect.styles import encrypted as encrypted
+    from aisecure.detect.styles import keyed_hash as keyed_hash
     from aisecure.detect.vault import PseudonymVault as PseudonymVault
     from aisecure.guard import Guard
     from aisecure.ports import Ports
@@ -43,6 +45,8 @@ __all__ = [
     "Settings",
     "Style",
     "build",
+    "encrypted",
+    "keyed_hash",
     "pattern",
     "presidio_name",
     "restore",
@@ -55,6 +59,8 @@ _HOME = {
     "CanaryFilter": "canary",
     "CanaryGuard": "canary",
     "PseudonymVault": "vault",
+    "encrypted": "styles",
+    "keyed_hash": "styles",
     "RedactGuard": "guards",
     "Settings": "settings",
 }

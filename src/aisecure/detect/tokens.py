@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from aisecure.detect.issuers import ROWS
@@ -32,12 +33,12 @@ _COMMON = frozenset(
 class _Row(NamedTuple):
     kind: str
     prefix: str
-    pattern: re.Pattern[str]
-    run: re.Pattern[str] | None
+    follows: str
+    endless: str
     common: bool
 
 
-def _row(line: str) -> _Row | None:
+def _row(line: str) -> _Row:
     kind, prefix, follows = line.split()
     odd = _ODD.get(follows)
     if odd is not None:
@@ -45,7 +46,7 @@ def _row(line: str) -> _Row | None:
     else:
         found = _COUNT.fullmatch(follows)
         if found is None:
-            return None
+            raise ValueError(f"issuers: nobody knows what {follows!r} means")
         characters = max((_CLASSES[name] for name in found[1]), key=len)
         body = f"[{characters}]{{{found[2]}{',' if found[3] else ''}}}"
         endless = f"[{characters}]*+" if found[3] else ""
@@ -53,8 +54,11 @@ def _row(line: str) -> _Row | None:
             body += "(?![A-Za-z0-9])"
         elif "." in found[1]:
             body += r"(?<!\.)"
-    run = re.compile(endless) if endless else None
-    return _Row(f"secret.{kind}", prefix, re.compile(re.escape(prefix) + body), run, prefix in _COMMON)
+    return _Row(f"secret.{kind}", prefix, body, endless, prefix in _COMMON)
+
+
+#: Compiled when a text first has the beginning: most texts have none.
+_compiled = cache(re.compile)
 
 
 #: What follows some beginnings and is no run of one class.
@@ -67,11 +71,8 @@ _ODD = {
 }
 
 _BY_START: dict[str, list[_Row]] = {}
-for _line in ROWS.split("\n"):
-    if _line.strip():
-        _made = _row(_line)
-        if _made is not None:
-            _BY_START.setdefault(_made.prefix[:2], []).append(_made)
+for _made in (_row(line) for line in ROWS.split("\n") if line.strip()):
+    _BY_START.setdefault(_made.prefix[:2], []).append(_made)
 for _rows in _BY_START.values():
     _rows.sort(key=lambda row: len(row.prefix), reverse=True)
 
@@ -126,20 +127,21 @@ def _find_prefixed(block: Window) -> Iterator[Candidate]:
                 yield Candidate(start, stop, "secret.jwt", 0.95, _DOTTED)
                 continue
         for row in _BY_START.get(window[start : start + 2], ()):
-            matched = row.pattern.match(window, start)
+            if not window.startswith(row.prefix, start):
+                continue
+            matched = _compiled(row.follows).match(window, start + len(row.prefix))
             if matched is not None and _is_generated(row, matched.group()):
                 end = matched.end()
-                yield Candidate(start, end, row.kind, 0.95, row.run)
+                yield Candidate(start, end, row.kind, 0.95, _compiled(row.endless) if row.endless else None)
                 break
 
 
-def _is_generated(row: _Row, token: str) -> bool:
+def _is_generated(row: _Row, body: str) -> bool:
     """Whether a token is no stand-in such as ``ghp_xxxxxxxxxxxx``.
 
     The checksums of GitHub and npm are not asked for: a token with a typing error is still worth hiding.
     """
-    body = token[len(row.prefix) :]
-    if len(set(body)) < _FEWEST_CHARACTERS or token.endswith("EXAMPLE"):
+    if len(set(body)) < _FEWEST_CHARACTERS or body.endswith("EXAMPLE"):
         return False
     return not row.common or looks_random(body)
 

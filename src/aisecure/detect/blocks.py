@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from aisecure.detect.dates import MONTH
+from aisecure.detect.dates import MONTH_LIKE
 
 __all__ = [
     "CONTEXT",
@@ -75,8 +75,8 @@ _JOIN = "|".join(
         rf"(?<=[0-9)]){_SPACE}(?=[-–] [0-9])",  # 415 - 555 - 2671  # noqa: RUF001
         rf"(?<=[0-9)] [-–]){_SPACE}(?=[0-9])",  # noqa: RUF001
         # dates: 17 October, 3rd of May, October 17, 1977
-        rf"(?<=[0-9dhtr.]){_SPACE}(?=(?i:(?:of |de )?(?:{MONTH}))(?![^\W_]))",
-        rf"(?<=of|de){_SPACE}(?=(?i:{MONTH})(?![^\W_]))",
+        rf"(?<=[0-9dhtr.]){_SPACE}(?=(?i:(?:of |de )?{MONTH_LIKE})(?![^\W_]))",
+        rf"(?<=of|de){_SPACE}(?=(?i:{MONTH_LIKE})(?![^\W_]))",
         rf"(?<=[^\W\d_.]){_SPACE}(?=(?:de )?(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
         rf"(?<=\.){_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
         rf"(?<= de){_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
@@ -95,8 +95,8 @@ WORTH_A_LOOK = re.compile(
     # The possessive part stops at one of these, at the end of the word, or one before a long word.
     rf"(?<![^{_HARD}])[^{_HARD}{_DIGITS}@.:/＠．]{{0,{LONG_WORD - 1}}}+(?:[{_DIGITS}@＠]|[.:/．][^{_HARD}]|[^{_HARD}.:/．])"  # noqa: RUF001
 )
-_LEAD = re.compile(rf"(?<![^\W_])(?:(?i:{MONTH})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
-_LONGEST_LEAD = max(map(len, MONTH.split("|"))) + 2
+_LEAD = re.compile(rf"(?<![^\W_])(?:(?i:{MONTH_LIKE})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
+_LONGEST_LEAD = 14
 
 _LABEL = (
     r"(?:(?P<loud>PASS(?:WORD|WD|PHRASE)?|PWD)|(?i:pass(?:word|wd|phrase|code)|passwort|contraseña|pwd|(?<=[_-])pass)"

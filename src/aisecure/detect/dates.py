@@ -13,7 +13,7 @@ from datetime import date
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
-__all__ = ["BIRTH_KIND", "DATES", "KIND", "MONTH"]
+__all__ = ["BIRTH_KIND", "DATES", "KIND", "MONTH_LIKE"]
 
 KIND = "pii.date_time"
 BIRTH_KIND = "pii.date_of_birth"
@@ -36,7 +36,13 @@ _MONTHS = {
         ), 1) for name in names.split()},
 }  # fmt: skip
 #: The name of a month in six languages, to be matched without regard to case.
-MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+
+#: What may be one, by its beginning: cheaper to look for, where being wrong costs nothing.
+MONTH_LIKE = (
+    "(?:jan|ene|gen|feb|f[eé]v|mar|mär|maa|apr|avr|abr|ma[iyg]|mei|jun|jui|giu|jul|lug|aug|ao[uû]|ago|sep|set|o[ck]t|out|nov|de[cz]|dic|déc)"
+    r"[^\W\d_]{0,8}"
+)
 
 _TIME = r"(?:(?:T|,?[ \xa0])[012]?\d:[0-5]\d(?P<seconds>:[0-5]\d(?:[.,]\d{1,9})?)?(?:[ \xa0]?[AaPp]\.?[Mm]\.?)?(?:Z|[ \xa0]?[+-]\d\d:?\d\d)?)?"
 _BEFORE = r"(?<![\w/])(?<!\d[-.,:])(?<!\w[-.])"
@@ -48,8 +54,8 @@ _NUMERIC = re.compile(
 )
 _DAY = r"(?P<{0}>[0-3]?\d)(?:st|nd|rd|th|er|º)?"
 _NAMED = re.compile(
-    rf"(?<![\w])(?:{_DAY.format('d1')}\.?[ \xa0-](?:of |de )?(?P<m1>{MONTH})(?![^\W_])(?:(?:\.?,?[ \xa0-]| de )(?P<y1>(?:1[89]|20)\d\d))?"
-    rf"|(?P<m2>{MONTH})\.?[ \xa0]{_DAY.format('d2')}(?:,?[ \xa0](?P<y2>(?:1[89]|20)\d\d))?){_TIME}(?![\w]|[-.,:]\d)",
+    rf"(?<![\w])(?:{_DAY.format('d1')}\.?[ \xa0-](?:of |de )?(?P<m1>{_MONTH})(?![^\W_])(?:(?:\.?,?[ \xa0-]| de )(?P<y1>(?:1[89]|20)\d\d))?"
+    rf"|(?P<m2>{_MONTH})\.?[ \xa0]{_DAY.format('d2')}(?:,?[ \xa0](?P<y2>(?:1[89]|20)\d\d))?){_TIME}(?![\w]|[-.,:]\d)",
     re.IGNORECASE,
 )
 

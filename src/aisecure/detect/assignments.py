@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from aisecure.detect.blocks import PASSWORD_LABEL, says_password
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -32,14 +33,14 @@ _SECRETIVE = (
     r"|account[_-]?key|shared[_-]?key|signing[_-]?key|encryption[_-]?key|master[_-]?key|license[_-]?key|webhook|signature|sig|session[_-]?(?:id|key)|cookie"
     r"|passw(?:or)?d|passwd|pwd|passphrase|bearer|hmac|salt|(?<![A-Za-z])key"
 )
-_SECRET_WORD = re.compile(_SECRETIVE)
+_SECRET_WORD = lazy(_SECRETIVE)
 # What stands between a name and its value: quotes and brackets of the name, an operator, quotes of the value.
 _BETWEEN = " \t\"'`=:>,|(?!-)}]"
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_.@-]++(?: [A-Za-z0-9_.-]+){0,2}\Z")
+_IDENTIFIER = lazy(r"[A-Za-z0-9_.@-]++(?: [A-Za-z0-9_.-]+){0,2}\Z")
 _OPERATORS = frozenset("=:>,|(")
-_LOOSELY_NAMED = re.compile(rf"(?:{_SECRETIVE})(?: (?:is|was|of|for))?\Z")
+_LOOSELY_NAMED = lazy(rf"(?:{_SECRETIVE})(?: (?:is|was|of|for))?\Z")
 # What looks like such a name and holds nothing secret.
-_PUBLIC = re.compile(
+_PUBLIC = lazy(
     r"public|csrf|xsrf|credentials?[_-]?id|secrets?[_-]?id|client[_-]?id|key[_-]?(?:file|store|vault|size|length|pair|name|type|code|id|press|board|word|map)|key(?:file|store|vault|size|pair|pressed)"
     r"|bucket|partition|primary|foreign|sort[_-]?key|cache|author|authsource|token(?:izer|ize|type|count|s)|max[_-]?token|auth(?:or|enticated|entication[_-]?results)|fingerprint|checksum|digest|integrity|sha\d|md5",
     re.IGNORECASE,
@@ -48,19 +49,17 @@ _REACH = 64
 #: How long before the operator a word may stand in the name.
 _NAME = 44
 
-_VALUE = re.compile(r"(?<![A-Za-z0-9_+/~.-])[A-Za-z0-9_+/~.-]{10,150}={0,2}(?![A-Za-z0-9_+~-])")
-_HEX = re.compile(r"[a-f0-9]{16,128}|[A-F0-9]{16,128}")
-_UUID = re.compile(r"[A-Fa-f0-9]{8}(?:-[A-Fa-f0-9]{4}){3}-[A-Fa-f0-9]{12}")
-_WORDY = re.compile(
-    r"(?:[A-Za-z]?[a-z]+|[A-Z]+|\d{1,4}|v\d+)(?:[-_./](?:[A-Za-z]?[a-z]+|[A-Z]+|\d{1,4}|v\d+))*"
-)
-_LONG_NUMBER = re.compile(r"\d{15,20}")
+_VALUE = lazy(r"(?<![A-Za-z0-9_+/~.-])[A-Za-z0-9_+/~.-]{10,150}={0,2}(?![A-Za-z0-9_+~-])")
+_HEX = lazy(r"[a-f0-9]{16,128}|[A-F0-9]{16,128}")
+_UUID = lazy(r"[A-Fa-f0-9]{8}(?:-[A-Fa-f0-9]{4}){3}-[A-Fa-f0-9]{12}")
+_WORDY = lazy(r"(?:[A-Za-z]?[a-z]+|[A-Z]+|\d{1,4}|v\d+)(?:[-_./](?:[A-Za-z]?[a-z]+|[A-Z]+|\d{1,4}|v\d+))*")
+_LONG_NUMBER = lazy(r"\d{15,20}")
 # Names of programs, files, hosts and packages.
-_NAME_OF_SOMETHING = re.compile(
+_NAME_OF_SOMETHING = lazy(
     r"//.*|[A-Za-z_]\w*(?:[./][A-Za-z_][\w-]*)+(?:\.\d+)?|[A-Za-z]+[\d.-]{1,8}|[\w-]+(?:\.[\w-]+)*"
     r"\.(?:com|net|org|io|de|pem|p12|key|crt|json|ya?ml|xml|py|js|ts|java|go|md|txt|whl|gz|zip|so|dll|deb|html?)"
 )
-_STAND_IN = re.compile(
+_STAND_IN = lazy(
     r"example|sample|dummy|placeholder|changeme|change[_-]me|insert|your[_-]|xxxx|\.\.\.|test[_-]?(?:key|token|secret)|fake|redacted|todo|null|none|undefined|lorem|os\.|self\.|this\.|getenv|process\.|config\.|\(\)",
     re.IGNORECASE,
 )
@@ -122,16 +121,16 @@ def _entropy(text: str) -> float:
 
 # -- passwords
 
-_PASSWORD = re.compile(r"[^\s\"'`<>,;]{4,80}")
-_NO_PASSWORD = re.compile(
+_PASSWORD = lazy(r"[^\s\"'`<>,;]{4,80}")
+_NO_PASSWORD = lazy(
     r"[$%{<\[(*].*|x+|\*+|\.+|-+|(?:your|my|the|new|old|enter|insert|change|no|any|an?|this|that|its|not|set|get|use|with|and|or|is|was|be|to|for|in|on|of|too|must|should|will|can|has|have|are|required|requires|invalid|incorrect|wrong"
     r"|missing|empty|needed|reset|expired|protected|hash|hashed|field|fields|input|prompt|policy|manager|generator|strength|length|based|less|change|changed|change[_-]?me|password|passwd|passphrase|pass|secret|none|null|nil|true|false|undefined|str|string|text"
     r"|bytes|int|bool|object|char|varchar|optional|example|sample|placeholder|redacted|hidden|self|this|os|env|config|settings|request|args|kwargs|data|form|value|values|name|username|user|key|token|type|default|confirm|confirmation|authentication|login|auth|only|when|if|as|from|at)"
     r"(?:[.\[(:].*|[.,;:!?)\]}]*)",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)*[\[(.].*|[a-z]+(?:_[a-z]+)+|[A-Za-z]+\(?\)?")
-_CALL = re.compile(r"[(\[.]")
+_CODE = lazy(r"[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)*[\[(.].*|[a-z]+(?:_[a-z]+)+|[A-Za-z]+\(?\)?")
+_CALL = lazy(r"[(\[.]")
 _TRAILING = ".,;:!?)]}"
 
 
@@ -183,6 +182,6 @@ def _password_score(label: re.Match[str], value: str, *, quoted: bool) -> float:
 
 
 # A sign that stands in no word, path or number.
-_SIGN = re.compile(r"[$#!^&*{}~?%@+=]")
+_SIGN = lazy(r"[$#!^&*{}~?%@+=]")
 ASSIGNED = Recognizer(("secret.api_key", "secret.service_key"), Shape.DIGIT | Shape.LONG, _find)
 PASSWORDS = Recognizer(("secret.password", "secret.api_key"), Shape.ANY, _find_passwords)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 
 from aisecure.detect.dates import MONTH_LIKE
+from aisecure.detect.expressions import lazy
 
 __all__ = [
     "CONTEXT",
@@ -58,7 +59,7 @@ _HARD = f"{_CONTROLS}{_SPACES}{_PUNCTUATION}{_CJK}"
 _DIGITS = "0-9٠-٩۰-۹०-९０-９"  # noqa: RUF001
 
 #: A character that ends a block, unless it is one of the single spaces below.
-HARD = re.compile(f"[{_HARD}]")
+HARD = lazy(f"[{_HARD}]")
 
 _SPACE = "[ \xa0]"
 _JOIN = "|".join(
@@ -88,14 +89,14 @@ _JOIN = "|".join(
 )
 
 #: The rest of a block from a position inside it; may be empty.
-TOKEN = re.compile(rf"[^{_HARD}]*+(?:(?:{_JOIN})[^{_HARD}]++)*+")
+TOKEN = lazy(rf"[^{_HARD}]*+(?:(?:{_JOIN})[^{_HARD}]++)*+")
 
 #: The start of a block: a word with a digit or an ``@`` early in it, with a dot, colon or slash inside, or a long word.
-WORTH_A_LOOK = re.compile(
+WORTH_A_LOOK = lazy(
     # The possessive part stops at one of these, at the end of the word, or one before a long word.
     rf"(?<![^{_HARD}])[^{_HARD}{_DIGITS}@.:/＠．]{{0,{LONG_WORD - 1}}}+(?:[{_DIGITS}@＠]|[.:/．][^{_HARD}]|[^{_HARD}.:/．])"  # noqa: RUF001
 )
-_LEAD = re.compile(rf"(?<![^\W_])(?:(?i:{MONTH_LIKE})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
+_LEAD = lazy(rf"(?<![^\W_])(?:(?i:{MONTH_LIKE})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
 _LONGEST_LEAD = 14
 
 _LABEL = (
@@ -104,21 +105,21 @@ _LABEL = (
 )
 _QUOTE = r"(?:[bBrRuU]?[\"'`]|\\\")?"
 #: What is said before a password. The value that follows is a block of its own, whatever it is made of.
-PASSWORD_LABEL = re.compile(
+PASSWORD_LABEL = lazy(
     rf"{_LABEL}(?:[\"'`\])}}]{{0,2}}[ \t]{{0,4}}(?:=>|:=|={{1,3}}|!==?|:)[ \t]{{0,4}}| (?:is|was|ist) |(?P<loose>[ \t])){_QUOTE}(?=[^\s\"'`,;<>])"
 )
 #: One of these is in every label; to look for them takes a tenth of the time.
 _IN_LABELS = ("pass", "pwd", "key", "secret", "token", "contrase")
 #: The value, as far as it is looked at: brackets and bars, which end other blocks, may be in it.
 PASSWORD_MAX = 120
-PASSWORD = re.compile(rf"[^\s\"'`,;<>]{{0,{PASSWORD_MAX}}}+")
+PASSWORD = lazy(rf"[^\s\"'`,;<>]{{0,{PASSWORD_MAX}}}+")
 #: The label while it is not known whether a value follows; an unfinished label is an unfinished word.
-_LABEL_LAST = re.compile(
+_LABEL_LAST = lazy(
     rf"{_LABEL}(?:[\"'`\])}}]{{0,2}}[ \t]{{0,4}}(?:[=:>!]{{0,3}}[ \t]{{0,4}})?| (?:i(?:s(?:t)? ?)?|w(?:a(?:s ?)?)?)?)(?:[bBrRuU]?[\"'`]|\\\"?)?\Z"
 )
 _LONGEST_LABEL = 56
 
-_AFTER_LAST_HARD = re.compile(rf".*[{_HARD}]", re.DOTALL)
+_AFTER_LAST_HARD = lazy(rf".*[{_HARD}]", re.DOTALL)
 
 
 def tail_word(text: str, start: int, end: int) -> int:
@@ -155,7 +156,7 @@ def with_lead(text: str, floor: int, start: int) -> int:
     return start if lead is None else lead.start()
 
 
-_TO_A_YEAR = re.compile(r",(?:[ \xa0](?:[12][0-9]{0,3})?)?\Z")
+_TO_A_YEAR = lazy(r",(?:[ \xa0](?:[12][0-9]{0,3})?)?\Z")
 
 
 def may_go_on(text: str, end: int, known: int) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -13,7 +13,7 @@ __all__ = ["COORDINATES", "KIND"]
 KIND = "pii.geo_coordinates"
 
 # A comma ends a block, so each of the two numbers is one of its own.
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:1[0-7]\d|180|\d?\d)\.\d{4,15}(?:°? ?[NSEWO])?(?![\w.]|-\d)")
+_NUMBER = lazy(r"(?<![\w.])[-+]?(?:1[0-7]\d|180|\d?\d)\.\d{4,15}(?:°? ?[NSEWO])?(?![\w.]|-\d)")
 _LABELS = (
     "lat",
     "latitude",

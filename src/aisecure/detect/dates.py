@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -47,13 +48,13 @@ MONTH_LIKE = (
 _TIME = r"(?:(?:T|,?[ \xa0])[012]?\d:[0-5]\d(?P<seconds>:[0-5]\d(?:[.,]\d{1,9})?)?(?:[ \xa0]?[AaPp]\.?[Mm]\.?)?(?:Z|[ \xa0]?[+-]\d\d:?\d\d)?)?"
 _BEFORE = r"(?<![\w/])(?<!\d[-.,:])(?<!\w[-.])"
 _AFTER = r"(?![\w/]|[-.,:]\d|-\w)"
-_NUMERIC = re.compile(
+_NUMERIC = lazy(
     rf"{_BEFORE}(?:(?P<year>(?:1[89]|20)\d\d)(?P<first>[-/.])(?P<month>[01]?\d)(?P=first)(?P<day>[0-3]?\d)"
     rf"|(?P<one>[0-3]?\d)(?P<second>[-/.])(?P<two>[0-3]?\d)(?P=second)(?P<late>(?:1[89]|20)\d\d|\d\d)){_TIME}{_AFTER}",
     re.ASCII,
 )
 _DAY = r"(?P<{0}>[0-3]?\d)(?:st|nd|rd|th|er|º)?"
-_NAMED = re.compile(
+_NAMED = lazy(
     rf"(?<![\w])(?:{_DAY.format('d1')}\.?[ \xa0-](?:of |de )?(?P<m1>{_MONTH})(?![^\W_])(?:(?:\.?,?[ \xa0-]| de )(?P<y1>(?:1[89]|20)\d\d))?"
     rf"|(?P<m2>{_MONTH})\.?[ \xa0]{_DAY.format('d2')}(?:,?[ \xa0](?P<y2>(?:1[89]|20)\d\d))?){_TIME}(?![\w]|[-.,:]\d)",
     re.IGNORECASE,
@@ -96,16 +97,16 @@ def _find(window: Window) -> Iterator[Candidate]:
 
 
 # What every date of the kind has, and hardly any other block.
-_SEEMS_NUMERIC = re.compile(r"\d[-/.]\d{1,2}[-/.]\d")
-_SEEMS_NAMED = re.compile(r"\d(?:st|nd|rd|th|er|º|\.)?[ \xa0-][^\W\d_]|[^\W\d_]\.?[ \xa0]\d")
+_SEEMS_NUMERIC = lazy(r"\d[-/.]\d{1,2}[-/.]\d")
+_SEEMS_NAMED = lazy(r"\d(?:st|nd|rd|th|er|º|\.)?[ \xa0-][^\W\d_]|[^\W\d_]\.?[ \xa0]\d")
 # What makes four digits a year.
-_IN = re.compile(
+_IN = lazy(
     r"(?<![^\W\d_])(?:in|since|during|until|from|of|by|before|after|circa|year|seit|im jahr|en|depuis|desde|dal|nel|em) \Z",
     re.IGNORECASE,
 )
 _IN_REACH = 10
 # A year that is the whole block, but for the end of a sentence or a parenthesis.
-_YEAR = re.compile(r"((?:19|20)\d\d)[.)?!:]*")
+_YEAR = lazy(r"((?:19|20)\d\d)[.)?!:]*")
 
 
 def _judged(window: Window, found: re.Match[str], *, full: bool, named: float = 0.45) -> Candidate:

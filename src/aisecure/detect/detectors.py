@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from aisecure.decisions import Finding
 from aisecure.detect import pem
@@ -107,7 +107,11 @@ class Detector:
             for recognizer in recognizers
             if not wanted.isdisjoint(recognizer.kinds)
         )
-        self._engine = Engine(self.sources)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        # When it is first asked: a detector that was made for a redactor never is.
+        return Engine(self.sources)
 
     def scan(self, text: str, *, context: str = "") -> list[Finding]:
         """Return what is in the text, in order; findings do not overlap.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -19,10 +20,10 @@ KIND = "pii.email"
 LOCAL_MAX = 100
 DOMAIN_MAX = 99
 
-_AFTER_LAST_FOREIGN = re.compile(r".*[^\w.+%'~-]", re.DOTALL)
-_DOMAIN = re.compile(r"(?:[^\W_][\w-]{0,62}\.)+([^\W_][\w-]{0,62})")
-_ASCII_TLD = re.compile(r"xn--[a-z0-9-]{2,59}|[a-z]{2,24}", re.IGNORECASE | re.ASCII)
-_OTHER_TLD = re.compile(r"[^\W\d_]{2,24}")
+_AFTER_LAST_FOREIGN = lazy(r".*[^\w.+%'~-]", re.DOTALL)
+_DOMAIN = lazy(r"(?:[^\W_][\w-]{0,62}\.)+([^\W_][\w-]{0,62})")
+_ASCII_TLD = lazy(r"xn--[a-z0-9-]{2,59}|[a-z]{2,24}", re.IGNORECASE | re.ASCII)
+_OTHER_TLD = lazy(r"[^\W\d_]{2,24}")
 # image@2x.png, unit@instance.service: file names, not hosts.
 _FILE_SUFFIXES = frozenset({"gif", "jpeg", "jpg", "png", "service", "socket", "svg", "timer", "webp"})
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from aisecure.detect.entity import Entity
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import OTHERWISE, Said, Window
 
@@ -26,8 +27,8 @@ _CLASSES = str.maketrans(
     | dict.fromkeys(_SEPARATORS, "-")
 )
 #: Groups of letters and digits, with a digit among them.
-_RUN = re.compile(r"(?<![9Aa])(?=[Aa-]*9)[9Aa]++(?:-[9Aa]++)*+")
-_WORD_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9#]")
+_RUN = lazy(r"(?<![9Aa])(?=[Aa-]*9)[9Aa]++(?:-[9Aa]++)*+")
+_WORD_START = lazy(r"(?<![A-Za-z0-9])[A-Za-z0-9#]")
 
 #: No number that counts by its label alone has fewer digits.
 _FEWEST_LOOSE = 4
@@ -70,7 +71,7 @@ class _Table:
             if entity.length:
                 self._lengths.setdefault(entity.length, []).append(entity)
             if entity.loose:
-                pattern = re.compile(rf"(?:{entity.loose})(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII)
+                pattern = lazy(rf"(?:{entity.loose})(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII)
                 self._loose.setdefault(entity.kind, []).append((pattern, entity))
 
     def find(self, window: Window) -> Iterator[Candidate]:
@@ -146,8 +147,8 @@ def _judged(
 
 
 # What stands before and after a part of something longer: a version, a file name, an amount, a date.
-_LONGER_BEFORE = re.compile(r"(?:[A-Za-z0-9][-.]|[0-9][/,:+]|[_$€£%])\Z")
-_LONGER_AFTER = re.compile(r"[-.][A-Za-z0-9]|[/,][0-9]|[_%]")
+_LONGER_BEFORE = lazy(r"(?:[A-Za-z0-9][-.]|[0-9][/,:+]|[_$€£%])\Z")
+_LONGER_AFTER = lazy(r"[-.][A-Za-z0-9]|[/,][0-9]|[_%]")
 
 
 def _stands_by_itself(text: str, start: int, end: int) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -16,13 +17,13 @@ MAC_KIND = "pii.mac_address"
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # Four octets and no fifth: 1.3.6.1.4 is an object identifier, 1.2.3.4-rc1 a version.
-_IPV4 = re.compile(
+_IPV4 = lazy(
     rf"(?<![\w.])(?<!\d-){_OCTET}(?:\.{_OCTET}){{3}}(?:/(?:3[0-2]|[12]?\d)(?!\d))?(?![\w]|\.\w|-[A-Za-z0-9])",
     re.ASCII,
 )
-_VERSION = re.compile(r"(?:\bv|\bver|\bversion|\brelease|\bbuild|==?|>=|<=|~=)[ :=]{0,2}\Z", re.IGNORECASE)
+_VERSION = lazy(r"(?:\bv|\bver|\bversion|\brelease|\bbuild|==?|>=|<=|~=)[ :=]{0,2}\Z", re.IGNORECASE)
 
-_IPV6 = re.compile(
+_IPV6 = lazy(
     r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?:\.\d{1,3}){3})?(?:%[\w.]{1,20})?(?:/1?\d{1,2}(?!\d))?(?![\w:])",
     re.ASCII,
 )
@@ -57,7 +58,7 @@ IPV4 = Recognizer((KIND,), Shape.DIGIT | Shape.DOT, _find_v4)
 IPV6 = Recognizer((KIND,), Shape.COLONS | Shape.DIGIT, _find_v6)
 
 # One separator throughout; the third form is Cisco's.
-_MAC = re.compile(
+_MAC = lazy(
     r"(?<![\w:.-])(?:[0-9A-F]{2}(?:([:-])[0-9A-F]{2})(?:\1[0-9A-F]{2}){4}|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})(?![\w]|[:-]\w)",
     re.IGNORECASE | re.ASCII,
 )

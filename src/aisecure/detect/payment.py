@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from aisecure.detect.blocks import CONTEXT
 from aisecure.detect.checksums import luhn, mod97
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -16,7 +17,7 @@ CARD_KIND = "pii.credit_card"
 IBAN_KIND = "pii.iban"
 
 _GAP = r"([ .\-\xa0])"
-_CARD = re.compile(
+_CARD = lazy(
     r"(?<![\w+])(?<!\d[-.,])(?:"
     rf"\d{{4}}{_GAP}\d{{4}}\1\d{{4}}\1(?:\d{{4}}\1\d{{3}}|\d{{1,4}})"
     rf"|\d{{4}}{_GAP}\d{{6}}\2\d{{4,5}}"
@@ -63,7 +64,7 @@ def card_brand(digits: str) -> str:
     return ""
 
 
-_CARD_LABEL = re.compile(r"\b(?:cards?|cc|pan|visa|mastercard|amex)\b\D{0,30}\Z", re.IGNORECASE)
+_CARD_LABEL = lazy(r"\b(?:cards?|cc|pan|visa|mastercard|amex)\b\D{0,30}\Z", re.IGNORECASE)
 
 
 def _find_cards(block: Window) -> Iterator[Candidate]:
@@ -91,7 +92,7 @@ _IBAN_LENGTHS = {
         "SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30",
     )
 }
-_IBAN_START = re.compile(r"(?<![^\W_])([A-Za-z]{2})[0-9]{2}(?=[ \xa0-]?[A-Za-z0-9])")
+_IBAN_START = lazy(r"(?<![^\W_])([A-Za-z]{2})[0-9]{2}(?=[ \xa0-]?[A-Za-z0-9])")
 
 
 def _find_ibans(block: Window) -> Iterator[Candidate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from aisecure.detect.expressions import lazy
 
 __all__ = [
     "BODY_WITHIN",
@@ -19,21 +19,19 @@ __all__ = [
 KIND = "secret.private_key"
 
 _LABEL = r"(?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-HEADER = re.compile(rf"-----BEGIN {_LABEL}")
-_END = re.compile(rf"-----END {_LABEL}")
+HEADER = lazy(rf"-----BEGIN {_LABEL}")
+_END = lazy(rf"-----END {_LABEL}")
 #: Longest header: 11 + 3 * 17 + 11 + 6 + 5.
 HEADER_MAX = 84
 END_MAX = 82
 #: A header is the start of a key when base64 follows within this many characters (armour headers such as
 #: "Proc-Type: 4,ENCRYPTED" stand between). A mere mention of the header is not a key.
 BODY_WITHIN = 280
-_BODY = re.compile(r"[A-Za-z0-9+/]{24}")
+_BODY = lazy(r"[A-Za-z0-9+/]{24}")
 #: A block whose end line never comes ends here; a 16,384-bit RSA key takes 13,000 characters.
 SPAN_MAX = 65_536
 
-_UNFINISHED = re.compile(
-    r"-(?:-(?:-(?:-(?:-(?:B(?:E(?:G(?:I(?:N(?: [A-Z0-9 ]{0,68}-{0,4})?)?)?)?)?)?)?)?)?)?\Z"
-)
+_UNFINISHED = lazy(r"-(?:-(?:-(?:-(?:-(?:B(?:E(?:G(?:I(?:N(?: [A-Z0-9 ]{0,68}-{0,4})?)?)?)?)?)?)?)?)?)?\Z")
 
 
 def unfinished(text: str, start: int) -> int:

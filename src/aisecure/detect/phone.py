@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -21,34 +22,34 @@ _GAP = r"[ .\-/()\xa0–]"  # noqa: RUF001
 _EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,6}(?!\d))?"
 _NOT_INSIDE = r"(?<![\w+])(?<!\d[-.,])"
 
-_INTERNATIONAL = re.compile(rf"(?<![\w+])\+\(?\d(?:{_GAP}{{0,3}}\d){{6,14}}(?!\d){_EXTENSION}", re.IGNORECASE)
-_NORTH_AMERICAN = re.compile(
+_INTERNATIONAL = lazy(rf"(?<![\w+])\+\(?\d(?:{_GAP}{{0,3}}\d){{6,14}}(?!\d){_EXTENSION}", re.IGNORECASE)
+_NORTH_AMERICAN = lazy(
     rf"{_NOT_INSIDE}(?:(?:00)?1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])(\d{{3}})[ .\-](\d{{4}})"
     rf"(?![\w]|[-.]\d){_EXTENSION}(?!\w)|"
     # the extension written without a space: 555-123-4567x89
     rf"{_NOT_INSIDE}(?:(?:00)?1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])\d{{3}}[ .\-]\d{{4}}x\d{{1,6}}(?!\w)",
     re.IGNORECASE,
 )
-_TRUNK_ZERO = re.compile(rf"{_NOT_INSIDE}\(?0[1-9]\d{{0,3}}\)?(?:[ .\-/]\d{{2,8}}){{1,4}}(?![\w]|[-.,:]\d)")
-_ANY_GROUPS = re.compile(rf"{_NOT_INSIDE}\(?\d(?:{_GAP}{{0,2}}\d){{6,14}}(?![\w]|[-.,:/]\d)")
+_TRUNK_ZERO = lazy(rf"{_NOT_INSIDE}\(?0[1-9]\d{{0,3}}\)?(?:[ .\-/]\d{{2,8}}){{1,4}}(?![\w]|[-.,:]\d)")
+_ANY_GROUPS = lazy(rf"{_NOT_INSIDE}\(?\d(?:{_GAP}{{0,2}}\d){{6,14}}(?![\w]|[-.,:/]\d)")
 # What is said before a number, and what may stand between.
-_LABEL = re.compile(
+_LABEL = lazy(
     r"\b(?:(?:tele)?(?:phone|fon|foon|fono)|tel|t[ée]l|t[ée]l[ée]phone|t[ée]l[ée]fono|telepono|cep(?: no)?|gsm|handynummer|rufnummer|mobile?|cell(?:phone)?|fax|desk|hotline|whatsapp|sms|handy"
     r"|call(?:ed|ing)?|dial(?:ed|ing)?|text(?:ed|ing)?|ring|reach(?:ed)?|contact(?:ed)?|answering|messages?)\b"
     r"\D{0,24}\Z",
     re.IGNORECASE,
 )
 # Numbers that are called otherwise: an order, an account, a health service number.
-_OTHER_LABEL = re.compile(
+_OTHER_LABEL = lazy(
     r"\b(?:nhs|mrn|npi|account|acct|order|invoice|batch|lot|ref(?:erence)?|case|ticket|claim|policy|id|member|tracking"
     r"|serial|part|sequence)\b[^\d\n]{0,16}\Z",
     re.IGNORECASE,
 )
 _LABEL_REACH = 40
 # What a cell of a table holds when it is a number to call: a trunk zero, or several groups of digits.
-_ALONE = re.compile(r"\(?0[1-9](?:[ .\-/()]?\d){7,10}|\(?[1-9]\d{0,3}\)?(?:[ .-]\d{2,4}){2,4}")
+_ALONE = lazy(r"\(?0[1-9](?:[ .\-/()]?\d){7,10}|\(?[1-9]\d{0,3}\)?(?:[ .-]\d{2,4}){2,4}")
 # Dates, and the groups of a social security number.
-_OTHER_SHAPE = re.compile(
+_OTHER_SHAPE = lazy(
     r"(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d(?!\d)|\d\d[-./]\d\d[-./](?:19|20)\d\d|\d{3}-\d\d-\d{4}(?!\d)|\d{5}-\d{4}(?!\d)"
 )
 

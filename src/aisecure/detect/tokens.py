@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.issuers import ROWS
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
@@ -23,7 +24,7 @@ _CLASSES = {
     "w": "A-Za-z0-9", "_": "A-Za-z0-9_", "-": "A-Za-z0-9_-", "x": "a-f0-9", "X": "A-Fa-f0-9", "U": "A-Z0-9", "l": "a-z0-9",
     "=": "A-Za-z0-9+/=_-", ".": "A-Za-z0-9_.-",
 }  # fmt: skip
-_COUNT = re.compile(r"([w_xXUl=.-]+?)(\d+)(\+?)")
+_COUNT = lazy(r"([w_xXUl=.-]+?)(\d+)(\+?)")
 #: Beginnings that words of programs have too: what follows must look random.
 _COMMON = frozenset(
     "sk- sk_ sc_ ext_ pat pat. sat. s. re_ pa- api- API- mob- sdk- key- live_ secret_ uv_ b_ A3T AC SK t1. y0_ 00 cio EAA mm_ bot etsy_ YC AP2 AP3 AP5 AP6 APA APB AKC tk-us- oy2 md- 4b1d GOOG hf_ ico- key- pubkey- bedrock-api-key-".split()
@@ -58,7 +59,7 @@ def _row(line: str) -> _Row:
 
 
 #: Compiled when a text first has the beginning: most texts have none.
-_compiled = cache(re.compile)
+_compiled = cache(lazy)
 
 
 #: What follows some beginnings and is no run of one class.
@@ -77,23 +78,24 @@ for _rows in _BY_START.values():
     _rows.sort(key=lambda row: len(row.prefix), reverse=True)
 
 _SHORTEST = 12
-_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9_$]")
+_START = lazy(r"(?<![A-Za-z0-9])[A-Za-z0-9_$]")
 #: A generated token has at least so many different characters after its beginning.
 _FEWEST_CHARACTERS = 4
 
 # JSON web tokens, which may go on for any length.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*+")
-_DOTTED = re.compile(r"(?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_.-]))*+")
+_JWT = lazy(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*+")
+_DOTTED = lazy(r"(?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_.-]))*+")
 # Addresses that are credentials themselves.
-_WEBHOOK = re.compile(
+_WEBHOOKS = (
     r"https?://(?:(?P<slack_webhook>hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/)"
     r"|(?P<discord_webhook>(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks/\d)"
     r"|(?P<teams_webhook>[a-z0-9-]+\.(?:webhook\.office|logic\.azure)\.com[:/])"
     r"|(?P<zapier_webhook>hooks\.zapier\.com/hooks/catch/))[A-Za-z0-9@/_.:?=&%-]{20,}"
 )
-_PATH = re.compile(r"[A-Za-z0-9@/_.:?=&%-]*+")
+_WEBHOOK = lazy(_WEBHOOKS)
+_PATH = lazy(r"[A-Za-z0-9@/_.:?=&%-]*+")
 # Forms without a beginning that is one's own.
-_FORMS = re.compile(
+_FORM = (
     r"(?<![A-Za-z0-9_.-])(?:(?P<telegram_token>\d{8,10}:AA[A-Za-z0-9_-]{32,33})(?![A-Za-z0-9_-])"
     r"|(?P<discord_token>[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})(?![A-Za-z0-9_.-])"
     r"|(?P<mailchimp_key>[a-f0-9]{32}-us\d{1,2})(?![A-Za-z0-9-])"
@@ -101,6 +103,7 @@ _FORMS = re.compile(
     r"|(?P<azure_client_secret>[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34})(?![A-Za-z0-9_~-])"
     r"|(?P<facebook_token>\d{15,16}\|[A-Za-z0-9_-]{27,40})(?![A-Za-z0-9_-]))"
 )
+_FORMS = lazy(_FORM)
 
 
 def _find_prefixed(block: Window) -> Iterator[Candidate]:
@@ -184,14 +187,14 @@ def looks_random(text: str) -> bool:
 
 
 # What stands before a credential that has no prefix of its own.
-_BEARER = re.compile(
+_BEARER = lazy(
     r"\b(?:bearer|authorization:? ?basic|authorization:? ?token|authorization[\"']?:? ?[\"']?(?:basic|token|bearer))\s{1,3}[\"']?\Z",
     re.IGNORECASE,
 )
-_OPAQUE = re.compile(r"(?<![A-Za-z0-9._~+/=-])[A-Za-z0-9._~+/-]{16,}=*")
-_OPAQUE_RUN = re.compile(r"[A-Za-z0-9_~+/=.-]*+")
-_AWS_LABEL = re.compile(r"aws|secret_?access_?key", re.IGNORECASE)
-_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
+_OPAQUE = lazy(r"(?<![A-Za-z0-9._~+/=-])[A-Za-z0-9._~+/-]{16,}=*")
+_OPAQUE_RUN = lazy(r"[A-Za-z0-9_~+/=.-]*+")
+_AWS_LABEL = lazy(r"aws|secret_?access_?key", re.IGNORECASE)
+_AWS_SECRET = lazy(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 
 
 def _find_in_context(block: Window) -> Iterator[Candidate]:
@@ -208,9 +211,9 @@ def _find_in_context(block: Window) -> Iterator[Candidate]:
             yield Candidate(*found.span(), "secret.aws_secret_key", 0.8)
 
 
-_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@:?#]{0,80}:[^\s/@]{1,110}(?=@[^\s/@])")
+_URL_PASSWORD = lazy(r"(?<=://)[^\s/@:?#]{0,80}:[^\s/@]{1,110}(?=@[^\s/@])")
 # ${PASSWORD}, <password>, ***: what people write instead of one, and the users of every tutorial.
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = lazy(
     r":(?:[$%{<\[].*|\*+|x+|\.+|pass(?:word|wd)?|passwd|pwd|secret|tiger|user|pw|foo|bar|anoncvs|guest|admin|root|test|example|changeme)\Z",
     re.IGNORECASE,
 )
@@ -224,7 +227,7 @@ def _find_url_passwords(block: Window) -> Iterator[Candidate]:
 
 
 _KINDS = {row.kind for rows in _BY_START.values() for row in rows} | {
-    f"secret.{name}" for pattern in (_WEBHOOK, _FORMS) for name in pattern.groupindex
+    f"secret.{name}" for source in (_WEBHOOKS, _FORM) for name in re.findall(r"\(\?P<(\w+)>", source)
 }
 PREFIXED = Recognizer((*sorted(_KINDS), "secret.jwt"), Shape.LONG, _find_prefixed)
 CONTEXT_TOKENS = Recognizer(("secret.bearer_token", "secret.aws_secret_key"), Shape.LONG, _find_in_context)

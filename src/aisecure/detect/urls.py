@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer, Shape
 from aisecure.detect.window import Window
 
@@ -14,13 +15,13 @@ KIND = "pii.url"
 
 # What may stand in an address (RFC 3986, and IRIs) but for a comma, which in running text ends it more often than not.
 _PART = r"[^\s<>\"'`{}|\\^\[\](),]"
-_RUN = re.compile(rf"{_PART}*+")
-_ADDRESS = re.compile(
+_RUN = lazy(rf"{_PART}*+")
+_ADDRESS = lazy(
     rf"(?<![A-Za-z0-9])(?:(?:https?|ftps?|wss?|sftp)://|www\.(?=[^\W_]))(?:{_PART}|\((?={_PART}*\)){_PART}*\))++",
     re.IGNORECASE,
 )
 # ``.py``, ``.sh`` or ``.name`` are top-level domains too, and file names and attributes far more often.
-_ALONE = re.compile(
+_ALONE = lazy(
     r"(?<![\w@.+/%-])(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,5}"
     r"(?:(?<=\.)(?:com|org|net|edu|gov|info|biz)(?:\.[a-z]{2})?|(?<=\.co\.)(?:uk|jp|kr|nz|za|in|il|id|th)|(?<=\.ac\.)(?:uk|jp|nz|za))"
     rf"(?![\w@(]|\.\w|-\w)(?:(?::\d{{2,5}})?/{_PART}*+)?",

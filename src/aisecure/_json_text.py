@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 
+from aisecure._json_place import LONGEST_KEY, JsonPlace
 from aisecure.decisions import Finding
 from aisecure.ports import TextFilter
 
@@ -22,6 +24,7 @@ _STRING_END = re.compile(r'["\\]')
 _SCALAR = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _UNICODE = re.compile(r"[0-9A-Fa-f]{4}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 #: A longer run outside of strings is no number; its filter passes it on as it comes.
 _LONGEST_SCALAR = 128
 
@@ -30,7 +33,7 @@ class JsonText:
     """A `TextFilter` over JSON text.
 
     Args:
-        make: Returns a fresh filter for one text.
+        make: Returns a fresh filter for the text at a place, which is a key where the place awaits one.
     """
 
     __slots__ = (
@@ -38,25 +41,30 @@ class JsonText:
         "_findings",
         "_in_string",
         "_jumps",
+        "_key",
+        "_longer",
         "_make",
         "_offset",
+        "_place",
         "_rest",
         "_run",
         "_start",
         "_told",
     )
 
-    def __init__(self, make: Callable[[], TextFilter]) -> None:
+    def __init__(self, make: Callable[[JsonPlace], TextFilter]) -> None:
         self._make = make
+        self._place = JsonPlace()
+        self._key: list[str] | None = None  # the open string as it is meant, when it is a key
         self._in_string = False
         self._filter: TextFilter | None = None  # of the string, or of a long run outside, that is open
         self._rest = ""  # what is not understood yet: an escape that is cut
         self._run = ""  # what stands outside of strings and may be a number
         self._offset = 0  # of what comes next, in the whole text
         self._start = 0  # of the open string or run
-        self._jumps: list[
-            tuple[int, int]
-        ] = []  # offset in the string as it is meant, and how much longer it was until there
+        # After each escape: the offset in the string as it is meant, and how much longer all of it was until there.
+        self._jumps: list[int] = []
+        self._longer: list[int] = []
         self._told = 0  # characters of the open string
         self._findings: list[Finding] = []
 
@@ -96,6 +104,16 @@ class JsonText:
         """What was found so far, with offsets into the whole text."""
         return (*self._findings, *(self._placed() if self._filter is not None else ()))
 
+    def take(self) -> tuple[Finding, ...]:
+        """Return what was found in texts that ended since the last time, and forget it."""
+        taken, self._findings = tuple(self._findings), []
+        return taken
+
+    @property
+    def open_from(self) -> int:
+        """Where the text begins that has not ended yet; findings to come are not before it."""
+        return self._start if self._filter is not None or self._run else self._offset
+
     # -- outside of strings
 
     def _outside(self, text: str, position: int, out: list[str]) -> int | None:
@@ -108,7 +126,10 @@ class JsonText:
         out.append(found.group())
         if found.group() == '"':
             self._in_string = True
+            self._key = [] if self._place.awaits_key else None
             self._open(self._offset + found.end() - position)
+        else:
+            self._place.pass_by(found.group())
         return found.end()
 
     def _more_of_run(self, text: str, out: list[str]) -> None:
@@ -145,34 +166,43 @@ class JsonText:
 
     def _inside(self, text: str, position: int, out: list[str]) -> int | None:
         assert self._filter is not None  # noqa: S101  (for the type checker)
-        found = _STRING_END.search(text, position)
-        end = found.start() if found else len(text)
-        if end > position:
-            self._tell(text[position:end], out)
-            return end
-        if text[position] == '"':
-            out.append(_escaped(self._filter.finish()) + '"')
-            self._close()
-            self._in_string = False
-            return position + 1
-        escape = _unescaped(text, position)
-        if escape is None:
-            return None
-        meant, length = escape
-        self._tell(meant, out)
-        self._jumps.append((self._told, length - len(meant)))
-        return position + length
-
-    def _tell(self, text: str, out: list[str]) -> None:
-        self._told += len(text)
-        out.append(_escaped(self._filter.feed(text)))  # type: ignore[union-attr]
+        begun, meant = position, []
+        while position < len(text) and text[position] != '"':
+            found = _STRING_END.search(text, position)
+            end = found.start() if found else len(text)
+            if end > position:
+                part, length = text[position:end], end - position
+            elif (escape := _unescaped(text, position)) is not None:
+                part, length = escape
+            else:
+                break
+            meant.append(part)
+            self._told += len(part)
+            position += length
+            if length > len(part):
+                self._jumps.append(self._told)
+                self._longer.append(length - len(part) + (self._longer[-1] if self._longer else 0))
+        if meant:
+            # At once, because a filter has work for each piece that does not depend on its length.
+            whole = "".join(meant)
+            if self._key is not None and self._told - len(whole) < LONGEST_KEY:
+                self._key.append(whole[:LONGEST_KEY])
+            out.append(_escaped(self._filter.feed(whole)))
+        if text[position : position + 1] != '"':
+            return position if position > begun else None
+        out.append(_escaped(self._filter.finish()) + '"')
+        self._close()
+        if self._key is not None:
+            self._place.take_key("".join(self._key))
+        self._in_string = False
+        return position + 1
 
     # -- one text and its findings
 
     def _open(self, start: int) -> TextFilter:
-        self._filter = self._make()
+        self._filter = self._make(self._place)
         self._start = start
-        self._jumps = []
+        self._jumps, self._longer = [], []
         self._told = 0
         return self._filter
 
@@ -183,16 +213,22 @@ class JsonText:
     def _placed(self) -> list[Finding]:
         assert self._filter is not None  # noqa: S101  (for the type checker)
         return [
-            replace(finding, start=self._place(finding.start), end=self._place(finding.end))
+            replace(finding, start=self._before(finding.start), end=self._before(finding.end))
             for finding in self._filter.findings
         ]
 
-    def _place(self, offset: int) -> int:
-        return self._start + offset + sum(longer for told, longer in self._jumps if told <= offset)
+    def _before(self, offset: int) -> int:
+        escapes = bisect_right(self._jumps, offset)
+        return self._start + offset + (self._longer[escapes - 1] if escapes else 0)
 
 
 def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1] if text else ""
+    if not text:
+        return ""
+    # Half of a pair may have come as an escape, and no encoding has it otherwise.
+    return _SURROGATE.sub(
+        lambda found: f"\\u{ord(found.group()):04x}", json.dumps(text, ensure_ascii=False)[1:-1]
+    )
 
 
 def _unescaped(text: str, position: int) -> tuple[str, int] | None:

@@ -12,6 +12,7 @@ from inspect import isawaitable
 from typing import Any
 
 from aisecure._flow import Flow, Passage, adrive, decision_of, drive
+from aisecure._json_place import JsonPlace
 from aisecure._json_text import JsonText
 from aisecure._pace import Pacer
 from aisecure.call import Call
@@ -197,9 +198,9 @@ class Gate:
         return unchanged if guard.shadow else text
 
 
-def _fresh(guard: Guard, call: Call) -> TextFilter:
+def _fresh(guard: Guard, call: Call, place: JsonPlace) -> TextFilter:
     """Return another filter of a guard that has given one before."""
-    text_filter = guard.stream(call)
+    text_filter = guard.stream_value(call, place.name)
     if text_filter is None:
         raise RuntimeError(f"{guard.name} filters some texts of a stream and not others")
     return text_filter

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from aisecure.cli import main
 
+CTX = click.Context(main)
+SCORE = re.compile(r" [01]\.\d\d(?=  |$)")
 TEXT = "Dear reader,\nmail ada@example.org or\n  call +44 20 7946 0958.\n"
 ROWS = [
     {"text": "mail ada@example.org", "spans": [{"start": 5, "end": 20, "type": "EMAIL_ADDRESS"}]},
@@ -71,7 +76,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_scanned(tmp_path: Path) -> 
     path = tmp_path / "mail.txt"
     path.write_text(TEXT)
     result = run("scan", tmp_path / "missing", path)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "missing: No such file" in result.stderr
     assert "pii.email" in result.stdout
 
@@ -88,7 +93,7 @@ def test_redaction_writes_the_text_without_what_was_found(tmp_path: Path) -> Non
     assert run("redact", source).stdout == "Dear reader,\nmail [EMAIL] or\n  call [PHONE].\n"
     assert run("redact", source, "-o", target, "--style", "drop").exit_code == 0
     assert target.read_text() == "Dear reader,\nmail  or\n  call .\n"
-    assert run("redact", tmp_path / "missing").exit_code == 1
+    assert run("redact", tmp_path / "missing").exit_code == 3
 
 
 @pytest.mark.parametrize(
@@ -148,5 +153,165 @@ def test_data_that_is_none_is_told_by_row(tmp_path: Path, line: str, words: str)
     path = tmp_path / "rows.jsonl"
     path.write_text(line)
     result = run("evaluate", path)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert words in result.stderr
+
+
+def test_json_files_have_pointers_and_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('{\n "notes": [\n  "see\\nada\\u0040example.org"],\n "ssn": 536904399\n}')
+    result = run("scan", "--show-values", path)
+    assert [SCORE.sub("", line) for line in result.stdout.splitlines()] == [
+        f"{path}:3:9: pii.email  /notes/0  ada@example.org",
+        f"{path}:4:9: pii.us_ssn  /ssn  536904399",
+    ]
+    rows = [json.loads(line) for line in run("scan", "--json", path).stdout.splitlines()]
+    assert [path.read_text()[row["start"] : row["end"]] for row in rows] == [
+        r"ada\u0040example.org",
+        "536904399",
+    ]
+
+
+def test_a_pointer_does_not_show_the_data_that_a_key_is(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('{"ada@example.org": {"phone": "+44 20 7946 0958"}}')
+    result = run("scan", path)
+    assert [SCORE.sub("", line).split(": ", 1)[1] for line in result.stdout.splitlines()] == [
+        "pii.email",
+        "pii.phone  /[EMAIL]/phone",
+    ]
+    assert "ada@" not in result.output
+
+
+def test_json_lines_are_read_line_by_line_also_after_one_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        '{"a": "ada@example.org"}\n{"b": ["bob@example.org", "\n\n{"c": {"d": "cid@example.org"}}'
+    )
+    lines = run("scan", path).stdout.splitlines()
+    assert [line.removeprefix(str(path)) for line in lines] == [
+        ":1:8: pii.email 1.00  /a",
+        ":2:9: pii.email 1.00  /b/0",
+        ":4:14: pii.email 1.00  /c/d",
+    ]
+    rows = [json.loads(line) for line in run("scan", "--json", path).stdout.splitlines()]
+    assert path.read_text()[rows[2]["start"] : rows[2]["end"]] == "cid@example.org"
+
+
+def test_long_json_is_read_in_pieces_and_places_stay_right(tmp_path: Path) -> None:
+    path = tmp_path / "long.json"
+    rows = [{"id": f"row {number}", "text": "words\nand words"} for number in range(4_000)]
+    path.write_text(json.dumps([*rows, {"text": "x" * 200_000 + " ada@example.org"}], indent=1))
+    found = [json.loads(line) for line in run("scan", "--json", path).stdout.splitlines()]
+    assert [(row["line"], row["column"], row["path"]) for row in found] == [(16_003, 200_013, "/4000/text")]
+
+
+def test_redacted_json_is_json(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.json", tmp_path / "out.json"
+    source.write_bytes(
+        b'{"note": "see\\nada@example.org", "ssn": 536904399, "half": "\\ud83d", "bytes": "\xff"}'
+    )
+    run("redact", source, "-o", target)
+    assert json.loads(target.read_bytes()) == {
+        "note": "see\n[EMAIL]",
+        "ssn": "[US_SSN]",
+        "half": "\ud83d",
+        "bytes": "\udcff",
+    }
+    lines = tmp_path / "in.jsonl"
+    lines.write_text('{"a": "x\n{"a": "ada@example.org"}\n')
+    assert run("redact", lines).stdout == '{"a": "x\n{"a": "[EMAIL]"}\n'
+
+
+def test_bytes_that_are_no_text_stay_as_they_are(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_bytes(b"\xff\xc3 ada@example.org \x80\r\n")
+    run("redact", source, "-o", target)
+    assert target.read_bytes() == b"\xff\xc3 [EMAIL] \x80\r\n"
+
+
+def test_a_target_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text(TEXT)
+    target.write_text("mine")
+    refused = run("redact", source, "-o", target)
+    assert (refused.exit_code, target.read_text()) == (2, "mine")
+    assert run("redact", source, "-o", target, "--force").exit_code == 0
+    assert "[EMAIL]" in target.read_text()
+    assert run("redact", source, "-o", source, "--force").exit_code == 0
+    assert source.read_text() == target.read_text()
+
+
+def test_a_source_that_is_no_text_leaves_no_target(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.bin", tmp_path / "out.txt"
+    source.write_bytes(b"\0\0")
+    assert run("redact", source, "-o", target).exit_code == 2
+    assert run("redact", source, "-o", tmp_path / "none" / "x").exit_code == 2
+    source.write_text(TEXT)
+    assert run("redact", source, "-o", tmp_path / "none" / "x").exit_code == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["in.bin"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_standard_input_may_have_a_mark_of_its_encoding(encoding: str) -> None:
+    assert run("scan", "-", input=TEXT.encode(encoding)).stdout.startswith("-:2:6: pii.email")
+
+
+def test_standard_input_that_is_binary_is_skipped() -> None:
+    result = run("scan", "-", input=b"\0ada@example.org")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "-: binary, skipped" in result.stderr
+
+
+def test_what_is_no_ordinary_file_in_a_folder_is_left_out(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "mail.txt").write_text(TEXT)
+    assert run("scan", tmp_path).stdout.count("pii.email") == 1
+
+
+@pytest.mark.parametrize("name", ["a\nb.txt", "\x1b[2J.txt"])
+def test_names_of_files_command_no_terminal(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(TEXT)
+    assert "\x1b" not in run("scan", tmp_path).stdout
+    assert len(run("scan", tmp_path).stdout.splitlines()) == 2
+
+
+def test_kinds_are_completed_one_after_the_other() -> None:
+    types = next(option for option in main.get_command(CTX, "pii").get_command(CTX, "scan").params if option.name == "types")  # type: ignore[union-attr]  # fmt: skip
+    offered = [item.value for item in types.type.shell_complete(CTX, types, "pii.email,pii.us_s")]
+    assert offered == ["pii.email,pii.us_ssn"]
+
+
+def test_an_evaluation_in_markdown_with_equal_types_and_values(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"full_text": "ssn 536-90-4399", "spans": [{"start_position": 4, "end_position": 15, "entity_type": "TAX"}]}  # fmt: skip
+    path.write_text(json.dumps(row))
+    assert "missed: row 1, 4 to 15, TAX\n" in run("evaluate", "--misses", path).stdout
+    assert "wrong: row 1, 4 to 15, US_SSN: 536-90-4399" in run("evaluate", "--misses", "--show-values", path).stdout  # fmt: skip
+    out = run("evaluate", "--markdown", "--equal", "TAX=US_*", path).stdout
+    assert "| TAX | 1 | 1 | 0 | 1.000 | 1.000 | 1.000 | 1.000 |" in out
+    assert json.loads(run("evaluate", "--json", "--misses", path).stdout)["misses"] == [
+        {"row": 1, "start": 4, "end": 15, "type": "TAX"}
+    ]
+    assert run("evaluate", "--equal", "TAX", path).exit_code == 2
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b\x08\0", b"no gzip", gzip.compress(b'{"text": "a"}')[:-9]])
+def test_data_that_are_cut_are_told(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(data)
+    result = run("evaluate", path)
+    assert result.exit_code == 3
+    assert "rows.jsonl.gz" in result.stderr
+
+
+def test_a_scan_can_print_the_texts_with_labels(tmp_path: Path) -> None:
+    (tmp_path / "mail.txt").write_bytes(TEXT.encode() + b"\xff\n")
+    (tmp_path / "row.jsonl").write_text('{"mail": "ada@example.org"}\n')
+    result = run("scan", "--redact", tmp_path / "mail.txt", tmp_path / "row.jsonl")
+    assert result.exit_code == 1
+    assert result.stdout_bytes == (
+        b'Dear reader,\nmail [EMAIL] or\n  call [PHONE].\n\xff\n{"mail": "[EMAIL]"}\n'
+    )
+    assert run("scan", "--redact", "--json", tmp_path / "mail.txt").exit_code == 2

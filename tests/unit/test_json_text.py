@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aisecure._json_place import JsonPlace
 from aisecure._json_text import JsonText
 from aisecure.detect import Redactor, RestoreFilter
+from aisecure.ports import TextFilter
 
 REDACTOR = Redactor()
 MAPPING = {"[EMAIL_1]": 'ada "the\\first"\n@example.org', "[X_2]": "😀é"}
 
 
 def redacted(text: str, cuts: list[int] | None = None) -> str:
-    return through(JsonText(REDACTOR.stream), text, cuts)
+    return through(JsonText(lambda _: REDACTOR.stream()), text, cuts)
 
 
 def through(inside: JsonText, text: str, cuts: list[int] | None) -> str:
@@ -35,7 +37,7 @@ def test_values_and_keys_are_filtered_as_they_are_meant() -> None:
 
 def test_findings_have_the_offsets_of_the_whole_text() -> None:
     text = r'{"a": "\u00e9\n ad\u0061@example.org x", "b": 4111111111111111}'
-    inside = JsonText(REDACTOR.stream)
+    inside = JsonText(lambda _: REDACTOR.stream())
     through(inside, text, [9, 20])
     found = [(finding.kind, text[finding.start : finding.end]) for finding in inside.findings]
     assert found == [("pii.email", r"ad\u0061@example.org"), ("pii.credit_card", "4111111111111111")]
@@ -43,7 +45,7 @@ def test_findings_have_the_offsets_of_the_whole_text() -> None:
 
 def test_restored_values_are_escaped() -> None:
     text = '{"to": "[EMAIL_1]", "say": "email_1 [x_2]"}'
-    restored = through(JsonText(lambda: RestoreFilter(MAPPING)), text, [10, 11, 12])
+    restored = through(JsonText(lambda _: RestoreFilter(MAPPING)), text, [10, 11, 12])
     assert json.loads(restored) == {"to": MAPPING["[EMAIL_1]"], "say": f"{MAPPING['[EMAIL_1]']} 😀é"}
 
 
@@ -58,7 +60,7 @@ def test_restored_values_are_escaped() -> None:
         ("", ""),
         ("   ", "   "),
         ("call +44 20 7946 0958 " * 9, "call [PHONE] " * 9),
-        ('"\\ud83d"', '"\ud83d"'),
+        ('"\\ud83d"', '"\\ud83d"'),
         ('"\\x"', '"\\\\x"'),
     ],
 )
@@ -117,3 +119,46 @@ def _strings(value: Any) -> set[str]:
 @given(st.text(max_size=60), st.lists(st.integers(0, 60), max_size=6))
 def test_any_text_gives_one_answer_however_it_is_cut(text: str, cuts: list[int]) -> None:
     assert redacted(text, cuts) == redacted(text)
+
+
+def test_a_filter_is_told_where_in_the_text_it_is() -> None:
+    seen = []
+
+    def make(place: JsonPlace) -> TextFilter:
+        seen.append((place.awaits_key, place.name, place.field, place.pointer()))
+        return REDACTOR.stream()
+
+    text = r'{"a~/b": [{"\u0063": 1}, "x"], "d": {}, "e": "y"} "z" 7'
+    through(JsonText(make), text, list(range(len(text))))
+    assert seen == [
+        (True, "", "", ""),
+        (True, "a~/b", "a~/b", "/a~0~1b/0"),
+        (False, "c", "a~/b", "/a~0~1b/0/c"),
+        (False, "a~/b", "a~/b", "/a~0~1b/1"),
+        (True, "", "", ""),
+        (True, "", "", ""),
+        (False, "e", "e", "/e"),
+        (False, "", "", ""),
+        (False, "", "", ""),
+    ]
+
+
+def test_places_cost_nothing_in_a_text_of_brackets() -> None:
+    place = JsonPlace()
+    for character in "[" * 5_000 + "}" * 9_000 + "{,,]":
+        place.pass_by(character)
+    assert (place.pointer(), place.name, place.awaits_key) == ("", "", False)
+    for _ in range(5_000):
+        place.pass_by("[")
+        place.pass_by(",")
+    assert place.pointer() == "/1" * 999 + "/1"
+
+
+def test_findings_that_were_taken_are_told_once() -> None:
+    inside = JsonText(lambda _: REDACTOR.stream())
+    inside.feed('["ada@example.org", "bob@exam')
+    assert [finding.start for finding in inside.take()] == [2]
+    assert inside.open_from == 21
+    inside.feed('ple.org"]')
+    assert [finding.start for finding in inside.take()] == [21]
+    assert inside.take() == ()

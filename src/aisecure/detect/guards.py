@@ -118,8 +118,12 @@ class RedactGuard(Guard):
 
     def stream(self, call: Call) -> TextFilter | None:
         """Return a filter that redacts and then restores the text of a stream."""
+        return self.stream_value(call, "")
+
+    def stream_value(self, call: Call, name: str) -> TextFilter | None:
+        """Return such a filter for one text inside JSON; its key is read as its label."""
         mapping = self._mapping(call)
-        redact = self.redactor.irreversible().stream() if self.output else None
+        redact = self.redactor.irreversible().stream(context=name) if self.output else None
         if mapping and redact:
             return _Both(redact, RestoreFilter(mapping))
         return RestoreFilter(mapping) if mapping else redact
@@ -139,7 +143,9 @@ class RedactGuard(Guard):
 
         def change(part: Part) -> str:
             if "json" in part.labels:
-                inside = JsonText(lambda: redactor.stream(placeholders=placeholders))
+                inside = JsonText(
+                    lambda place: redactor.stream(placeholders=placeholders, context=place.name)
+                )
                 new = inside.feed(part.text) + inside.finish()
                 findings.extend(replace(finding, path=part.path) for finding in inside.findings)
                 return new if inside.findings else part.text
@@ -175,7 +181,7 @@ def _restore(mapping: Mapping[str, str]) -> Callable[[Part], str]:
         if "json" not in part.labels:
             return restore(part.text, mapping)
         # In the arguments of a tool call values stand inside JSON strings.
-        inside = JsonText(lambda: RestoreFilter(mapping))
+        inside = JsonText(lambda _: RestoreFilter(mapping))
         return inside.feed(part.text) + inside.finish()
 
     return change

@@ -328,3 +328,21 @@ def test_the_arguments_of_a_streamed_tool_call_stay_json(make, read, size: int) 
 
     joined = "".join(map(read, ask('I am "Ada" <ada@example.org>')))
     assert json.loads(joined) == {"to": "ada@example.org", "text": 'Say "hi" to [EMAIL]', "é": [1, None]}
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_a_key_says_what_a_value_is_in_streamed_arguments_as_in_whole_ones(size: int) -> None:
+    arguments = json.dumps({"medical_record_number": "4471203", "count": "4471203"})
+
+    @RedactGuard()
+    def stream(prompt: str) -> Iterator[dict[str, object]]:
+        for at in range(0, len(arguments), size):
+            yield openai_chunk(arguments[at : at + size])
+
+    @RedactGuard()
+    def whole(prompt: str) -> dict[str, object]:
+        return {"type": "function_call", "name": "store", "arguments": arguments}
+
+    wanted = {"medical_record_number": "[MEDICAL_RECORD_NUMBER]", "count": "4471203"}
+    assert json.loads("".join(map(openai_text, stream("x")))) == wanted
+    assert json.loads(str(whole("x")["arguments"])) == wanted

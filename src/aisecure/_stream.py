@@ -45,7 +45,7 @@ class Gate:
     Each text inside the chunks (each choice, each tool call) has its own chain of filters, named by its path.
     """
 
-    __slots__ = ("_chains", "_decoder", "_guards", "_last", "_observers", "_passage", "free")
+    __slots__ = ("_bare", "_chains", "_decoder", "_guards", "_last", "_observers", "_passage", "free")
 
     def __init__(self, passage: Passage) -> None:
         plan = passage.plan
@@ -56,7 +56,7 @@ class Gate:
         self._chains: dict[str, list[tuple[Guard, TextFilter]]] = {}
         self._decoder: codecs.IncrementalDecoder | None = None
         self._last: dict[str, Any] = {}
-        first = self._chain()
+        first = self._bare = self._chain()
         if first:
             self._chains[""] = first
         else:
@@ -94,8 +94,8 @@ class Gate:
                 self._observe(guard, chunk)
         if not self._guards:
             return (chunk,)
-        if kind is str or (isinstance(chunk, str) and not isinstance(chunk, Enum)):
-            text = self._push("", str(chunk))
+        if isinstance(chunk, str) and not isinstance(chunk, Enum):
+            text = self.filtered(str(chunk))
             return (text,) if text else ()
         if isinstance(chunk, bytes | bytearray | memoryview):
             # Bytes that are no UTF-8 go through unchanged, also when a character is cut by a chunk's edge.
@@ -104,6 +104,22 @@ class Gate:
             text = self._push("", self._decoder.decode(bytes(chunk)))
             return (text.encode("utf-8", "surrogateescape"),) if text else ()
         return (self._rewrite(chunk),)
+
+    def filtered(self, text: str, chain: list[tuple[Guard, TextFilter]] | None = None) -> str:
+        """Return what may go on of a chunk that is bare text, or of a text with a chain of its own; it is not counted.
+
+        Raises:
+            Denied: The stream must end here.
+            Unavailable: A guard could not run.
+        """
+        for guard, text_filter in self._bare if chain is None else chain:
+            try:
+                new = text_filter.feed(text)
+            except Exception as err:  # noqa: BLE001  (as in `_run`)
+                new = self._failed(guard, err, text)
+            if not guard.shadow:
+                text = new
+        return text
 
     def finish(self) -> Iterable[Any]:
         """Say that the source ended; return what was held back.
@@ -155,9 +171,7 @@ class Gate:
         chain = self._chains.get(path)
         if chain is None:
             chain = self._chains[path] = self._chain(is_json=is_json)
-        for guard, text_filter in chain:
-            text = self._run(guard, text_filter.feed, text)
-        return text
+        return self.filtered(text, chain)
 
     def _flush(self, path: str) -> str:
         rest = ""
@@ -187,15 +201,18 @@ class Gate:
         unchanged = args[0] if args else ""
         try:
             text = step(*args)
-        except Denied as err:
-            self._passage.judge(guard, decision_of(err))
-            return unchanged
-        except Exception as err:
-            # Blocks whatever on_unavailable says: what the filter held back is lost with it.
-            if guard.shadow:
-                return unchanged
-            raise self._passage.broken(guard, err) from err
+        except Exception as err:  # noqa: BLE001  (all are judged)
+            return self._failed(guard, err, unchanged)
         return unchanged if guard.shadow else text
+
+    def _failed(self, guard: Guard, err: Exception, unchanged: str) -> str:
+        """Judge what a filter raised; return the text as it was where that lets it pass."""
+        if isinstance(err, Denied):
+            self._passage.judge(guard, decision_of(err))
+        elif not guard.shadow:
+            # Blocks whatever on_unavailable says: what the filter held back is lost with it.
+            raise self._passage.broken(guard, err) from err
+        return unchanged
 
 
 def _fresh(guard: Guard, call: Call, place: JsonPlace) -> TextFilter:
@@ -232,7 +249,7 @@ def late(passage: Passage, opening: Flow[Iterator[Any]]) -> Generator[Any, Any, 
     return _stream(passage, None, opening)
 
 
-def _stream(
+def _stream(  # noqa: PLR0912  (one shape of chunk after the other)
     passage: Passage, source: Iterator[Any] | None, opening: Flow[Iterator[Any]] | None
 ) -> Generator[Any, Any, None]:
     gate = None
@@ -250,6 +267,11 @@ def _stream(
             if type(chunk) in free:
                 passed += 1
                 yield chunk
+            elif type(chunk) is str:
+                passed += 1
+                text = gate.filtered(chunk)
+                if text:
+                    yield text
             else:
                 for out in gate.feed(chunk):
                     yield out
@@ -283,7 +305,7 @@ def alate(passage: Passage, opening: Flow[AsyncIterator[Any]]) -> AsyncGenerator
     return _astream(passage, None, opening)
 
 
-async def _astream(
+async def _astream(  # noqa: PLR0912  (as above)
     passage: Passage, source: AsyncIterator[Any] | None, opening: Flow[AsyncIterator[Any]] | None
 ) -> AsyncGenerator[Any, Any]:
     gate = None
@@ -301,6 +323,11 @@ async def _astream(
             if type(chunk) in free:
                 passed += 1
                 yield chunk
+            elif type(chunk) is str:
+                passed += 1
+                text = gate.filtered(chunk)
+                if text:
+                    yield text
             else:
                 for out in gate.feed(chunk):
                     yield out

@@ -10,10 +10,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from aisecure.detect.blocks import PASSWORD_LABEL, says_password
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["ASSIGNED", "PASSWORDS"]
@@ -79,7 +80,7 @@ def _find(window: Window) -> Iterator[Candidate]:
         if named is None:
             continue
         name = named.group().lower()
-        service = any(word in name for word in _SERVICES)
+        service = _is_service(name)
         if not service and _SECRET_WORD.search(name) is None:
             continue
         value = found.group()
@@ -98,6 +99,11 @@ def _find(window: Window) -> Iterator[Candidate]:
                 yield Candidate(start, end, "secret.api_key", 0.75)
         elif _LOOSELY_NAMED.search(name) and not _HEX.fullmatch(value):
             yield Candidate(start, end, "secret.api_key", 0.6)
+
+
+@lru_cache(1024)
+def _is_service(name: str) -> bool:
+    return any(word in name for word in _SERVICES)
 
 
 def _looks_generated(value: str) -> bool:
@@ -183,5 +189,5 @@ def _password_score(label: re.Match[str], value: str, *, quoted: bool) -> float:
 
 # A sign that stands in no word, path or number.
 _SIGN = lazy(r"[$#!^&*{}~?%@+=]")
-ASSIGNED = Recognizer(("secret.api_key", "secret.service_key"), Shape.DIGIT | Shape.LONG, _find)
-PASSWORDS = Recognizer(("secret.password", "secret.api_key"), Shape.ANY, _find_passwords)
+ASSIGNED = Recognizer(("secret.api_key", "secret.service_key"), lazy(r"\A(?=.{12}).*[Aa9_+/~.-]{10}"), _find)
+PASSWORDS = Recognizer(("secret.password", "secret.api_key"), None, _find_passwords)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["COORDINATES", "KIND"]
@@ -36,4 +36,4 @@ def _find(window: Window) -> Iterator[Candidate]:
             yield Candidate(*found.span(), KIND, 0.75)
 
 
-COORDINATES = Recognizer((KIND,), Shape.DIGIT | Shape.DOT, _find, {KIND: _LABELS})
+COORDINATES = Recognizer((KIND,), lazy(r"9\.9{4}"), _find, {KIND: _LABELS})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from aisecure.detect.blocks import STRIDE
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["pattern"]
@@ -70,7 +70,7 @@ def pattern(
                 continue
             yield Candidate(start, end, kind, said if labels and kind in window.said(start).near else score)
 
-    return Recognizer((kind,), Shape.ANY, find, {kind: tuple(labels)} if labels else {})
+    return Recognizer((kind,), None, find, {kind: tuple(labels)} if labels else {})
 
 
 def _may_explode(tree: Any, *, repeated: bool = False) -> bool:

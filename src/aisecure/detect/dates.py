@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["BIRTH_KIND", "DATES", "KIND", "MONTH_LIKE"]
@@ -73,9 +73,8 @@ _LABELS = {
 }  # fmt: skip
 
 
-def _find(window: Window) -> Iterator[Candidate]:
-    text, at = window.text, window.at
-    for found in _NUMERIC.finditer(text, at) if _SEEMS_NUMERIC.search(text, at) else ():
+def _find_numeric(window: Window) -> Iterator[Candidate]:
+    for found in _NUMERIC.finditer(window.text, window.at):
         if found["year"]:
             valid, full = _is_day(int(found["year"]), int(found["month"]), int(found["day"])), True
         else:
@@ -85,20 +84,22 @@ def _find(window: Window) -> Iterator[Candidate]:
             valid = _is_day(year, one, two) or _is_day(year, two, one)
         if valid:
             yield _judged(window, found, full=full)
-    if _SEEMS_NAMED.search(text, at):
-        for found in _NAMED.finditer(text, at):
-            month, day, named_year = (found[f"{name}1"] or found[f"{name}2"] for name in "mdy")
-            if _is_day(int(named_year or 2000), _MONTHS[month.lower()], int(day)):
-                yield _judged(window, found, full=named_year is not None, named=0.5)
 
+
+def _find_named(window: Window) -> Iterator[Candidate]:
+    for found in _NAMED.finditer(window.text, window.at):
+        month, day, named_year = (found[f"{name}1"] or found[f"{name}2"] for name in "mdy")
+        if _is_day(int(named_year or 2000), _MONTHS.get(month.casefold(), 0), int(day)):
+            yield _judged(window, found, full=named_year is not None, named=0.5)
+
+
+def _find_year(window: Window) -> Iterator[Candidate]:
+    text, at = window.text, window.at
     alone = _YEAR.fullmatch(text, at)
     if alone is not None and _IN.search(text, max(0, at - _IN_REACH), at):
         yield Candidate(at, alone.end(1), KIND, 0.5)
 
 
-# What every date of the kind has, and hardly any other block.
-_SEEMS_NUMERIC = lazy(r"\d[-/.]\d{1,2}[-/.]\d")
-_SEEMS_NAMED = lazy(r"\d(?:st|nd|rd|th|er|º|\.)?[ \xa0-][^\W\d_]|[^\W\d_]\.?[ \xa0]\d")
 # What makes four digits a year.
 _IN = lazy(
     r"(?<![^\W\d_])(?:in|since|during|until|from|of|by|before|after|circa|year|seit|im jahr|en|depuis|desde|dal|nel|em) \Z",
@@ -131,4 +132,9 @@ def _is_day(year: int, month: int, day: int) -> bool:
     return True
 
 
-DATES = Recognizer((KIND, BIRTH_KIND), Shape.DIGIT, _find, _LABELS)
+_NAMED_FORM = r"9(?:[aA]{2}|º|\.)?[ \xa0-][^\W9_]|[^\W9_]\.?[ \xa0]9"
+DATES = (
+    Recognizer((KIND, BIRTH_KIND), lazy(r"9[-/.]9{1,2}[-/.]9"), _find_numeric, _LABELS),
+    Recognizer((KIND, BIRTH_KIND), lazy(_NAMED_FORM), _find_named, _LABELS),
+    Recognizer((KIND,), lazy(r"\A9999[.)?!:]*\Z"), _find_year),
+)

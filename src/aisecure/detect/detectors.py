@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 
@@ -16,8 +17,8 @@ from aisecure.detect.entities import ENTITIES
 from aisecure.detect.identifiers import identifiers
 from aisecure.detect.network import IPV4, IPV6, MAC
 from aisecure.detect.payment import CARD, IBAN
-from aisecure.detect.phone import PHONE
-from aisecure.detect.recognizer import Recognizer, Shape
+from aisecure.detect.phone import PHONES
+from aisecure.detect.recognizer import Recognizer
 from aisecure.detect.scan import Engine, Hit, Scan, Source
 from aisecure.detect.tokens import CONTEXT_TOKENS, PREFIXED, URL_PASSWORD
 from aisecure.detect.urls import URLS
@@ -174,7 +175,7 @@ class PiiDetector(Detector):
     ) -> None:
         entities = _identifiers(None if countries is None else _codes(countries))
         super().__init__(
-            (*recognizers, EMAIL, URLS, IBAN, CARD, entities, PHONE, IPV4, IPV6, MAC, COORDINATES, DATES),
+            (*recognizers, EMAIL, URLS, IBAN, CARD, entities, *PHONES, IPV4, IPV6, MAC, COORDINATES, *DATES),
             types,
             exclude=exclude,
             threshold=threshold,
@@ -203,7 +204,7 @@ def _identifiers(countries: frozenset[str] | None) -> Recognizer:
 
 
 # Key blocks go over lines and are found by the scan itself; this entry only makes the kind known.
-_KEY_BLOCKS = Recognizer((pem.KIND,), Shape.LONG, lambda window: ())  # noqa: ARG005
+_KEY_BLOCKS = Recognizer((pem.KIND,), re.compile("(?!)"), lambda window: ())  # noqa: ARG005
 
 
 class SecretDetector(Detector):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["EMAIL", "KIND"]
@@ -72,4 +72,4 @@ def _is_repository(window: str, start: int, sign: int, end: int) -> bool:
     )
 
 
-EMAIL = Recognizer((KIND,), Shape.AT, _find)
+EMAIL = Recognizer((KIND,), lazy("@"), _find)

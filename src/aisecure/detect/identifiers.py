@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 from aisecure.detect.entity import Entity
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import OTHERWISE, Said, Window
 
 __all__ = ["identifiers"]
 
 _SEPARATORS = " -./_\xa0‐‑–"  # noqa: RUF001
-#: What each character counts as; letters keep their case until it is known whether that matters.
-_CLASSES = str.maketrans(
-    dict.fromkeys("0123456789", "9")
-    | {chr(code): "A" for code in range(ord("A"), ord("Z") + 1)}
-    | {chr(code): "a" for code in range(ord("a"), ord("z") + 1)}
-    | dict.fromkeys(_SEPARATORS, "-")
-)
+_AS_HYPHENS = str.maketrans(dict.fromkeys(_SEPARATORS, "-"))
 #: Groups of letters and digits, with a digit among them.
 _RUN = lazy(r"(?<![9Aa])(?=[Aa-]*9)[9Aa]++(?:-[9Aa]++)*+")
-_WORD_START = lazy(r"(?<![A-Za-z0-9])[A-Za-z0-9#]")
+_FORM = lazy("9")
 
 #: No number that counts by its label alone has fewer digits.
 _FEWEST_LOOSE = 4
@@ -40,6 +36,32 @@ _CALLED_OTHERWISE = 0.4
 _GOES_ON = 0.4
 
 
+#: Outlines of which the plan is remembered; longer ones hardly come twice.
+_REMEMBERED = 4096
+_LONGEST_PLANNED = 100
+
+
+class _Step(NamedTuple):
+    """Groups in a block that have the shape of some entities."""
+
+    start: int
+    end: int
+    entities: list[Entity]
+    has_lower: bool
+
+
+class _Plan(NamedTuple):
+    """What is to be tried in a block.
+
+    Attributes:
+        steps: What has a shape.
+        loose: Groups, each with start and end, in which a number may be that counts by its label alone.
+    """
+
+    steps: list[_Step]
+    loose: list[list[tuple[int, int]]]
+
+
 def identifiers(entities: Iterable[Entity]) -> Recognizer:
     """Return the recogniser of these entities; earlier ones are preferred where scores are equal."""
     entities = tuple(entities)
@@ -47,15 +69,16 @@ def identifiers(entities: Iterable[Entity]) -> Recognizer:
     labels: dict[str, tuple[str, ...]] = {}
     for entity in entities:
         labels[entity.kind] = labels.get(entity.kind, ()) + entity.labels
-    return Recognizer(tuple(dict.fromkeys(each.kind for each in entities)), Shape.DIGIT, table.find, labels)
+    return Recognizer(tuple(dict.fromkeys(each.kind for each in entities)), _FORM, table.find, labels)
 
 
 class _Table:
     """Entities by shape, and the beginnings of shapes, so that most numbers are left after one look."""
 
-    __slots__ = ("_beginnings", "_lengths", "_loose", "_shapes")
+    __slots__ = ("_beginnings", "_lengths", "_loose", "_planned", "_shapes")
 
     def __init__(self, entities: tuple[Entity, ...]) -> None:
+        self._planned = lru_cache(_REMEMBERED)(self._plan)
         self._shapes: dict[str, list[Entity]] = {}
         self._beginnings: set[str] = set()
         self._lengths: dict[int, list[Entity]] = {}
@@ -75,8 +98,22 @@ class _Table:
                 self._loose.setdefault(entity.kind, []).append((pattern, entity))
 
     def find(self, window: Window) -> Iterator[Candidate]:
-        classes = window.text.translate(_CLASSES)
-        for run in _RUN.finditer(classes, window.at):
+        form, at, text = window.outline, window.at, window.text
+        plan = self._planned(form) if len(form) <= _LONGEST_PLANNED and form.isascii() else self._plan(form)
+        # In the middle of a token nothing begins at once.
+        first = 1 if at and text[at - 1].isalnum() and text[at - 1].isascii() else 0
+        for step in plan.steps:
+            if step.start >= first:
+                yield from _judged(window, step, at)
+        for groups in plan.loose:
+            yield from self._find_loose(window, groups)
+
+    def _plan(self, form: str) -> _Plan:
+        """Return what is to be tried in every block of this outline."""
+        classes = form.translate(_AS_HYPHENS)
+        steps: list[_Step] = []
+        loose: list[list[tuple[int, int]]] = []
+        for run in _RUN.finditer(classes):
             groups: list[tuple[int, int]] = []
             start = run.start()
             for group in run.group().split("-"):
@@ -85,26 +122,25 @@ class _Table:
             for first, (start, end) in enumerate(groups):
                 shape = classes[start:end]
                 upper = shape.upper()
-                if upper in self._shapes:
-                    yield from _judged(window, self._shapes[upper], start, end, has_lower=shape != upper)
-                if end - start in self._lengths:
-                    yield from _judged(
-                        window, self._lengths[end - start], start, end, has_lower=shape != upper
-                    )
+                known = self._shapes.get(upper, []) + self._lengths.get(end - start, [])
+                if known:
+                    steps.append(_Step(start, end, known, shape != upper))
                 for low, high in groups[first + 1 : first + _MOST_GROUPS]:
                     if upper not in self._beginnings:
                         break
                     shape = f"{shape}-{classes[low:high]}"
                     upper = shape.upper()
                     if upper in self._shapes:
-                        yield from _judged(window, self._shapes[upper], start, high, has_lower=shape != upper)
+                        steps.append(_Step(start, high, self._shapes[upper], shape != upper))
             if self._loose and run.group().count("9") >= _FEWEST_LOOSE:
-                yield from self._find_loose(window, groups)
+                loose.append(groups)
+        return _Plan(steps, loose)
 
     def _find_loose(self, window: Window, groups: list[tuple[int, int]]) -> Iterator[Candidate]:
         end = -1
         after_letters = True
-        for start, stop in groups:
+        at = window.at
+        for start, stop in ((at + low, at + high) for low, high in groups):
             # In the middle of a number nothing begins.
             begins = after_letters and start >= end
             after_letters = window.text[start:stop].isalpha()
@@ -116,16 +152,15 @@ class _Table:
                         yield Candidate(start, end, entity.kind, entity.said - 0.05)
 
 
-def _judged(
-    window: Window, entities: list[Entity], start: int, end: int, *, has_lower: bool
-) -> Iterator[Candidate]:
+def _judged(window: Window, step: _Step, at: int) -> Iterator[Candidate]:
     text = window.text
+    start, end = at + step.start, at + step.end
     if not _stands_by_itself(text, start, end):
         return
     compact = "".join(filter(str.isalnum, text[start:end])).upper()
     said: Said | None = None
     alone = window.alone and not text[:start].strip() and not text[end:].strip()
-    for entity in entities:
+    for entity in step.entities:
         if entity.check is not None and not entity.check(compact):
             continue
         if said is None:
@@ -136,7 +171,7 @@ def _judged(
             score = max(entity.bare, entity.said - 0.15)
         else:
             score = entity.bare
-            if has_lower and entity.bare < entity.said:
+            if step.has_lower and entity.bare < entity.said:
                 score -= _GOES_ON  # words of programs look like that
             if said.nearest:
                 score -= _CALLED_OTHERWISE

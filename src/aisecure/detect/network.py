@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["IPV4", "IPV6", "KIND", "MAC", "MAC_KIND"]
@@ -54,8 +54,8 @@ def _is_v6(text: str) -> bool:
     return len(groups) > 7 or text == "::1" or (len("".join(groups)) >= 4 and any(map(str.isdecimal, text)))
 
 
-IPV4 = Recognizer((KIND,), Shape.DIGIT | Shape.DOT, _find_v4)
-IPV6 = Recognizer((KIND,), Shape.COLONS | Shape.DIGIT, _find_v6)
+IPV4 = Recognizer((KIND,), lazy(r"9{1,3}(?:\.9{1,3}){3}"), _find_v4)
+IPV6 = Recognizer((KIND,), lazy(r"::|(?::[9Aa]{0,4}){6}"), _find_v6)
 
 # One separator throughout; the third form is Cisco's.
 _MAC = lazy(
@@ -70,4 +70,6 @@ def _find_mac(window: Window) -> Iterator[Candidate]:
             yield Candidate(*found.span(), MAC_KIND, 0.9)
 
 
-MAC = Recognizer((MAC_KIND,), Shape.LONG, _find_mac)
+MAC = Recognizer(
+    (MAC_KIND,), lazy(r"[9Aa]{2}(?:([:-])[9Aa]{2})(?:\1[9Aa]{2}){4}|[9Aa]{4}\.[9Aa]{4}\.[9Aa]{4}"), _find_mac
+)

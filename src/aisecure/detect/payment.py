@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from aisecure.detect.blocks import CONTEXT
 from aisecure.detect.checksums import luhn, mod97
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["CARD", "CARD_KIND", "IBAN", "IBAN_KIND", "card_brand"]
@@ -123,5 +123,7 @@ def _iban_end(window: str, start: int, length: int) -> int:
     return end if mod97("".join(characters[4:] + characters[:4])) else 0
 
 
-CARD = Recognizer((CARD_KIND,), Shape.DIGITS, _find_cards)
-IBAN = Recognizer((IBAN_KIND,), Shape.DIGITS, _find_ibans)
+CARD = Recognizer(
+    (CARD_KIND,), lazy(rf"9{{4}}{_GAP}9{{4}}\1(?:9{{4}}\1)|9{{4}}{_GAP}9{{6}}\2|9{{12}}"), _find_cards
+)
+IBAN = Recognizer((IBAN_KIND,), lazy(r"[Aa]{2}99[ \xa0-]?[9Aa]"), _find_ibans)

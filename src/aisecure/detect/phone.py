@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
-__all__ = ["KIND", "PHONE"]
+__all__ = ["KIND", "PHONES"]
 
 KIND = "pii.phone"
 
@@ -58,24 +58,31 @@ def _digits(text: str) -> int:
     return sum(map(str.isdecimal, text))
 
 
-def _find(block: Window) -> Iterator[Candidate]:
-    window, at = block.text, block.at
-    if window.find("+", at) >= 0:
-        for found in _INTERNATIONAL.finditer(window, at):
-            yield Candidate(*found.span(), KIND, 0.9)
-    for found in _NORTH_AMERICAN.finditer(window, at):
-        yield Candidate(*found.span(), KIND, _doubted(window, found.start(), 0.8))
-    for found in _TRUNK_ZERO.finditer(window, at):
+def _find_international(block: Window) -> Iterator[Candidate]:
+    for found in _INTERNATIONAL.finditer(block.text, block.at):
+        yield Candidate(*found.span(), KIND, 0.9)
+
+
+def _find_north_american(block: Window) -> Iterator[Candidate]:
+    for found in _NORTH_AMERICAN.finditer(block.text, block.at):
+        yield Candidate(*found.span(), KIND, _doubted(block.text, found.start(), 0.8))
+
+
+def _find_trunk_zero(block: Window) -> Iterator[Candidate]:
+    for found in _TRUNK_ZERO.finditer(block.text, block.at):
         # One slash is how German numbers are written, more are a list of dates; 02110-1301 is a ZIP code.
         written = found.group()
         if 9 <= _digits(written) <= 12 and written.count("/") <= 1 and not _OTHER_SHAPE.match(written):
-            yield Candidate(*found.span(), KIND, _doubted(window, found.start(), 0.6))
+            yield Candidate(*found.span(), KIND, _doubted(block.text, found.start(), 0.6))
+
+
+def _find_groups(block: Window) -> Iterator[Candidate]:
+    window, at = block.text, block.at
     for found in _ANY_GROUPS.finditer(window, at):
         start = found.start()
-        labelled = _LABEL.search(window[max(0, start - _LABEL_REACH) : start])
         if _OTHER_SHAPE.match(found.group()):
             continue
-        if labelled:
+        if _LABEL.search(window[max(0, start - _LABEL_REACH) : start]):
             yield Candidate(start, found.end(), KIND, _doubted(window, start, 0.7))
         elif block.alone and _ALONE.fullmatch(found.group()) and found.end() - start == len(window.strip()):
             yield Candidate(start, found.end(), KIND, 0.5)
@@ -86,4 +93,9 @@ def _doubted(window: str, start: int, score: float) -> float:
     return score - 0.4 if _OTHER_LABEL.search(window[max(0, start - _LABEL_REACH) : start]) else score
 
 
-PHONE = Recognizer((KIND,), Shape.DIGITS, _find)
+PHONES = (
+    Recognizer((KIND,), lazy(r"\+\(?9"), _find_international),
+    Recognizer((KIND,), lazy(r"9{3}(?:\)[ -]?|[ .\-])9{3}[ .\-]9{4}"), _find_north_american),
+    Recognizer((KIND,), lazy(r"99{1,4}\)?[ .\-/]9{2}"), _find_trunk_zero),
+    Recognizer((KIND,), lazy(rf"9(?:{_GAP}{{0,2}}9){{6,14}}(?![\w]|[-.,:/]9)"), _find_groups),
+)

@@ -177,6 +177,10 @@ class RedactFilter:
         Raises:
             TypeError: It is no text.
         """
+        if type(chunk) is str:
+            passed = self._scan.pass_on(chunk)
+            if passed is not None:
+                return passed
         return self._render(self._scan.feed(chunk))
 
     def finish(self) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from aisecure.decisions import Finding
@@ -32,14 +33,15 @@ from aisecure.detect.blocks import (
     TOKEN,
     WINDOW,
     WORTH_A_LOOK,
+    calm,
     may_go_on,
     says_password,
     tail_word,
     with_lead,
 )
 from aisecure.detect.disguise import fold
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape, shape_of
-from aisecure.detect.window import OTHERWISE, Labels, Window
+from aisecure.detect.recognizer import Candidate, Recognizer
+from aisecure.detect.window import OTHERWISE, Labels, Window, outline
 
 __all__ = ["Engine", "Hit", "Scan", "Source"]
 
@@ -101,30 +103,36 @@ CALLED_OTHERWISE = (
 )  # fmt: skip
 
 
+#: What is kept of a text that passed before it is forgotten; to forget costs more than to keep.
+_MUCH = 2048
+
 #: The threshold of a kind that nobody asked for.
 _NEVER = 2.0
 
 
+#: A recogniser that is to be asked, in its order of preference.
+_Asked = tuple[int, _Finder, Mapping[str, float], str]
+
+#: Outlines of which it is remembered who is to be asked.
+_REMEMBERED = 4096
+#: Longer ones hardly come twice.
+_LONGEST_REMEMBERED = 100
+
+
 class Engine:
-    """Recognisers sorted by what they need, once; shared by any number of scans.
+    """Recognisers with what they must be asked about; shared by any number of scans.
 
     Args:
         sources: In order of preference: where length and score are equal, the earlier one wins.
     """
 
-    __slots__ = ("_by_shape", "_labels", "key_blocks")
+    __slots__ = ("_labels", "_remembered", "_sources", "key_blocks")
 
     def __init__(self, sources: Iterable[Source]) -> None:
         sources = tuple(sources)
         self.key_blocks = next((s.detector for s in sources if pem.KIND in s.thresholds), None)
-        self._by_shape: tuple[tuple[tuple[int, _Finder, Mapping[str, float], str], ...], ...] = tuple(
-            tuple(
-                (order, source.recognizer.find, source.thresholds, source.detector)
-                for order, source in enumerate(sources)
-                if source.recognizer.needs & Shape(shape) == source.recognizer.needs
-            )
-            for shape in range(64)
-        )
+        self._sources = sources
+        self._remembered = lru_cache(_REMEMBERED)(self._asked)
         phrases: dict[str, tuple[str, ...]] = {OTHERWISE: CALLED_OTHERWISE}
         for source in sources:
             for name, several in source.recognizer.labels.items():
@@ -136,10 +144,16 @@ class Engine:
         offsets = None
         if not text.isascii():
             text, at, offsets = fold(text, at)
-        window = Window(text, at, self._labels, alone=alone)
+        form = outline(text[at:])
+        # Letters of other scripts are themselves in an outline, and personal data is not remembered.
+        few = len(form) <= _LONGEST_REMEMBERED and form.isascii()
+        asked = self._remembered(form) if few else self._asked(form)
+        if not asked:
+            return ()
+        window = Window(text, at, form, self._labels, alone=alone)
         proposed = [
             (candidate, -order, detector)
-            for order, find, thresholds, detector in self._by_shape[shape_of(text, at)]
+            for order, find, thresholds, detector in asked
             for candidate in find(window)
             if candidate.score >= thresholds.get(candidate.kind, _NEVER) and candidate.start >= at
         ]
@@ -149,6 +163,14 @@ class Engine:
         if offsets is None:
             return merged
         return [one._replace(start=offsets[one.start], end=offsets[one.end - 1] + 1) for one in merged]
+
+    def _asked(self, form: str) -> tuple[_Asked, ...]:
+        """Return who is to be asked about a block of this outline."""
+        return tuple(
+            (order, source.recognizer.find, source.thresholds, source.detector)
+            for order, source in enumerate(self._sources)
+            if source.recognizer.form is None or source.recognizer.form.search(form)
+        )
 
 
 def _merge(proposed: list[tuple[Candidate, int, str]]) -> list[_Found]:
@@ -224,6 +246,22 @@ class Scan:
         self._advance(out, final=False)
         self._forget()
         return out
+
+    def pass_on(self, chunk: str) -> str | None:
+        """Take a piece as `feed` does where all that is to be returned for it is plain, which most pieces are; else None, and it is not taken."""
+        if self._open is not None or self._middle:
+            return None
+        buffer = self._buffer + chunk
+        start = self._position
+        end = calm(buffer, start)
+        if end < 0:
+            return None
+        self._buffer = buffer
+        self._position = end
+        self._waits_for_word = True
+        if end > _MUCH:
+            self._forget()
+        return buffer[start:end]
 
     def finish(self) -> list[str | Hit]:
         """Say that the text is complete; later calls return nothing."""

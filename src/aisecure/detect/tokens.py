@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from aisecure.detect.expressions import lazy
 from aisecure.detect.issuers import ROWS
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["CONTEXT_TOKENS", "PREFIXED", "URL_PASSWORD", "looks_random"]
@@ -104,16 +104,18 @@ _FORM = (
     r"|(?P<facebook_token>\d{15,16}\|[A-Za-z0-9_-]{27,40})(?![A-Za-z0-9_-]))"
 )
 _FORMS = lazy(_FORM)
+_SHORTEST_FORM = 36
 
 
-def _find_prefixed(block: Window) -> Iterator[Candidate]:
+def _find_prefixed(block: Window) -> Iterator[Candidate]:  # noqa: PLR0912  (one look at the window)
     window, at = block.text, block.at
     if "://" in window:
         for found in _WEBHOOK.finditer(window, at):
             yield Candidate(*found.span(), f"secret.{found.lastgroup}", 0.95, _PATH)
-    for found in _FORMS.finditer(window, at):
-        if looks_random(found.group()):
-            yield Candidate(*found.span(), f"secret.{found.lastgroup}", 0.9)
+    if len(window) - at >= _SHORTEST_FORM:
+        for found in _FORMS.finditer(window, at):
+            if looks_random(found.group()):
+                yield Candidate(*found.span(), f"secret.{found.lastgroup}", 0.9)
     last = len(window) - _SHORTEST
     end = at
     for begin in _START.finditer(window, at):
@@ -221,7 +223,7 @@ _PLACEHOLDER = lazy(
 
 def _find_url_passwords(block: Window) -> Iterator[Candidate]:
     window, at = block.text, block.at
-    for found in _URL_PASSWORD.finditer(window, at):
+    for found in _URL_PASSWORD.finditer(window, at) if "://" in window else ():
         if not _PLACEHOLDER.search(found.group()):
             yield Candidate(*found.span(), "secret.url_password", 0.9)
 
@@ -229,6 +231,9 @@ def _find_url_passwords(block: Window) -> Iterator[Candidate]:
 _KINDS = {row.kind for rows in _BY_START.values() for row in rows} | {
     f"secret.{name}" for source in (_WEBHOOKS, _FORM) for name in re.findall(r"\(\?P<(\w+)>", source)
 }
-PREFIXED = Recognizer((*sorted(_KINDS), "secret.jwt"), Shape.LONG, _find_prefixed)
-CONTEXT_TOKENS = Recognizer(("secret.bearer_token", "secret.aws_secret_key"), Shape.LONG, _find_in_context)
-URL_PASSWORD = Recognizer(("secret.url_password",), Shape.AT, _find_url_passwords)
+_LONG = lazy(rf".{{{_SHORTEST}}}", re.DOTALL)
+PREFIXED = Recognizer((*sorted(_KINDS), "secret.jwt"), _LONG, _find_prefixed)
+CONTEXT_TOKENS = Recognizer(
+    ("secret.bearer_token", "secret.aws_secret_key"), lazy(r"[Aa9._~+/-]{16}"), _find_in_context
+)
+URL_PASSWORD = Recognizer(("secret.url_password",), lazy("@"), _find_url_passwords)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from aisecure.detect.expressions import lazy
-from aisecure.detect.recognizer import Candidate, Recognizer, Shape
+from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
 
 __all__ = ["KIND", "URLS"]
@@ -47,4 +47,4 @@ def _candidate(text: str, found: re.Match[str], score: float) -> Candidate:
     return Candidate(start, end, KIND, score, _RUN)
 
 
-URLS = Recognizer((KIND,), Shape.DOT, _find)
+URLS = Recognizer((KIND,), lazy(r"://[^.]*\.|[Aa]{3}\.|[Aa9]\.aa{1,3}(?![\w@(])", re.ASCII), _find)

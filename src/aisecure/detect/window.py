@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["OTHERWISE", "REACH", "Labels", "Said", "Window"]
+__all__ = ["OTHERWISE", "REACH", "Labels", "Said", "Window", "outline"]
 
 #: How far before a value its label may end.
 REACH = 48
@@ -23,6 +23,24 @@ OTHERWISE = "otherwise"
 #: A label that another number follows says nothing of the next one.
 _TAKEN = re.compile(r"(?:\D*+\d){4}")
 _WORD = re.compile(r"[^\W\d_]+")
+
+
+_OUTLINE = str.maketrans(
+    dict.fromkeys("0123456789", "9")
+    | {chr(code): "A" for code in range(ord("A"), ord("Z") + 1)}
+    | {chr(code): "a" for code in range(ord("a"), ord("z") + 1)}
+)
+
+
+def outline(text: str) -> str:
+    """Return what a text looks like: a 9 for every digit, an A for every capital, an a for every small letter, the rest as it is.
+
+    Few outlines are in use, so what follows from one is remembered.
+
+    >>> outline("2026-11-24 Wd40")
+    '9999-99-99 Aa99'
+    """
+    return text.translate(_OUTLINE)
 
 
 class Said(NamedTuple):
@@ -66,6 +84,8 @@ class Labels:
         by_first = self._by_first
         # Of text that is not ASCII, lower case can have other words than upper case.
         words = _WORD.findall(text.lower()) if text.isascii() else [w.lower() for w in _WORD.findall(text)]
+        if by_first.keys().isdisjoint(words):
+            return []
         hits: list[tuple[int, frozenset[str]]] = []
         free = 0
         for index, word in enumerate(words):
@@ -90,14 +110,16 @@ class Window:
     Attributes:
         text: Context and block; digits of all scripts and full-width forms are ASCII, and nothing invisible is left.
         at: Where the block begins.
+        outline: What the block looks like; see `outline`.
         alone: Whether the block is all there is: a cell of a table, a field of a form.
     """
 
-    __slots__ = ("_labels", "_said", "_start", "alone", "at", "text")
+    __slots__ = ("_labels", "_said", "_start", "alone", "at", "outline", "text")
 
-    def __init__(self, text: str, at: int, labels: Labels, *, alone: bool = False) -> None:
+    def __init__(self, text: str, at: int, form: str, labels: Labels, *, alone: bool = False) -> None:
         self.text = text
         self.at = at
+        self.outline = form
         self.alone = alone
         self._labels = labels
         self._start = -1

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from aisecure.detect import PiiDetector, Redactor, SecretDetector
-from aisecure.detect.recognizer import Recognizer, Shape
+from aisecure.detect.recognizer import Recognizer
 from aisecure.detect.scan import Engine, Scan, Source
 
 REDACTOR = Redactor()
@@ -31,9 +31,7 @@ def test_a_hundred_thousand_characters_of_one_thing_get_an_answer(unit: str) -> 
 def test_every_recogniser_sees_each_character_a_bounded_number_of_times() -> None:
     for unit in UNITS.values():
         shown: list[int] = []
-        counting = Recognizer(
-            ("x",), Shape.ANY, lambda window, shown=shown: shown.append(len(window.text)) or ()
-        )  # type: ignore[misc]
+        counting = Recognizer(("x",), None, lambda window, shown=shown: shown.append(len(window.text)) or ())  # type: ignore[misc]
         text = unit * (20_000 // len(unit))
         scan = Scan(Engine([Source(counting, {"x": 0.0}, "count")]))
         for start in range(0, len(text), 3):
@@ -47,7 +45,7 @@ def test_every_recogniser_sees_each_character_a_bounded_number_of_times() -> Non
 def test_windows_are_bounded_so_the_work_is_linear() -> None:
     # Each recogniser's pattern is linear in its window or bounded by it, and windows are at most 464 characters.
     shown: list[int] = []
-    counting = Recognizer(("x",), Shape.ANY, lambda window: shown.append(len(window.text)) or ())  # type: ignore[func-returns-value]
+    counting = Recognizer(("x",), None, lambda window: shown.append(len(window.text)) or ())  # type: ignore[func-returns-value]
     for size in (10_000, 100_000):
         shown.clear()
         Scan(Engine([Source(counting, {"x": 0.0}, "count")])).feed("7" * size)

@@ -74,6 +74,34 @@ def test_texts_of_glued_and_half_entities_cut_anywhere(text: str, name: str, cut
     obeys(REDACTORS[name], text, [min(cut, len(text)) for cut in cuts])
 
 
+# Sentences pass by a shorter way; these are on the edge of it.
+SENTENCES = [
+    "the", "I", "A", "AZ", "GB", "May", "may", "Sept", "sept.", "december", "l'août", "d'May", "Fév", "5", "17", "2020", "1977", "12 34 56 A", "de", "of",
+    "secret", "token:", "password", "is", "was", "hunter2!x", "pwd", "key", "api_key", "Ελλάδα", "\u017fep", "incomprehensibilit", "incomprehensibilities", "(see",
+    "below)", "o'clock", "''", "...", "-----BEGIN", "-", "ada@example.org", "born", "phone", "+44", "20", "7946", "0958", "e.g.", "and/or",
+]  # fmt: skip
+BETWEEN = [" ", " ", " ", " ", ", ", ". ", "! ", ": ", "; ", "\n", ' "', '" ', "\xa0", ""]
+sentences = st.lists(st.tuples(st.sampled_from(SENTENCES), st.sampled_from(BETWEEN)), max_size=14).map(
+    lambda pairs: "".join(word + between for word, between in pairs)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(sentences, st.sampled_from(["label", "reversible"]), st.lists(st.integers(0, 200), max_size=20))
+def test_sentences_cut_anywhere(text: str, name: str, cuts: list[int]) -> None:
+    obeys(REDACTORS[name], text, [min(cut, len(text)) for cut in cuts])
+    obeys(REDACTORS[name], text, list(range(1, len(text))))
+
+
+def test_what_passes_by_is_forgotten_too() -> None:
+    stream = REDACTORS["label"].stream()
+    for _ in range(1000):
+        assert stream.feed("The refund arrives soon. ") == "The refund arrives soon. "
+        assert len(stream._scan._buffer) < 3000
+    assert stream.feed("Mail ada@example.org. ") + stream.finish() == "Mail [EMAIL]. "
+    assert stream.findings[0].start == 25_005
+
+
 @settings(max_examples=100, deadline=None)
 @given(texts, st.sampled_from(sorted(REDACTORS)))
 def test_texts_fed_by_single_characters(text: str, name: str) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from aisecure.detect.blocks import PASSWORD_LABEL, says_password
+from aisecure.detect.blocks import PASSWORD_LABEL, may_say_password
 from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer
 from aisecure.detect.window import Window
@@ -142,7 +142,7 @@ _TRAILING = ".,;:!?)]}"
 
 def _find_passwords(window: Window) -> Iterator[Candidate]:
     text = window.text
-    for label in PASSWORD_LABEL.finditer(text) if says_password(text) else ():
+    for label in PASSWORD_LABEL.finditer(text) if may_say_password(window.lower) else ():
         start = label.end()
         found = _PASSWORD.match(text, start) if start >= window.at else None
         if found is None:

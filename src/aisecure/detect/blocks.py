@@ -31,6 +31,7 @@ __all__ = [
     "WORTH_A_LOOK",
     "calm",
     "may_go_on",
+    "may_say_password",
     "says_password",
     "tail_word",
     "with_lead",
@@ -45,7 +46,7 @@ STRIDE = 200
 LOOKAHEAD = 16
 #: How far before a block labels are read.
 CONTEXT = 64
-#: No entity is shorter.
+#: No entity is shorter, but for an age.
 SHORTEST = 3
 #: Words from this length on may be tokens.
 LONG_WORD = 20
@@ -84,6 +85,9 @@ _JOIN = "|".join(
         rf"(?<= de){_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
         rf"(?<=[0-9dhtr]),{_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
         rf"(?<=[a-z]),{_SPACE}(?=(?:1[89]|20)[0-9]{{2}}(?![0-9]))",
+        # 94 years old
+        rf"(?<=[0-9]){_SPACE}(?=(?:years?|yrs?)[ -]old(?![A-Za-z]))",
+        rf"(?:(?<=\d years)|(?<=\d year)|(?<=\d yrs)){_SPACE}(?=old(?![A-Za-z]))",
         # 7:30 am
         rf"(?<=:[0-9]{{2}}){_SPACE}(?=[AaPp]\.?[Mm](?![A-Za-z]))",
     )
@@ -97,7 +101,7 @@ WORTH_A_LOOK = lazy(
     # The possessive part stops at one of these, at the end of the word, or one before a long word.
     rf"(?<![^{_HARD}])[^{_HARD}{_DIGITS}@.:/＠．]{{0,{LONG_WORD - 1}}}+(?:[{_DIGITS}@＠]|[.:/．][^{_HARD}]|[^{_HARD}.:/．])"  # noqa: RUF001
 )
-_LEAD = lazy(rf"(?<![^\W_])(?:(?i:{MONTH_LIKE})\.?|[A-Z]{{1,5}}){_SPACE}\Z")
+_LEAD = lazy(rf"(?<![^\W_])(?:(?i:{MONTH_LIKE})\.?|(?:[A-Z]{{1,3}}[ -])?[A-Z]{{1,5}}){_SPACE}\Z")
 _LONGEST_LEAD = 14
 
 _LABEL = (
@@ -136,6 +140,11 @@ def tail_word(text: str, start: int, end: int) -> int:
 def says_password(text: str) -> bool:
     """Whether a text may hold a `PASSWORD_LABEL`: one of these is in each, and to look for them takes a tenth of the time."""
     lower = text.lower()
+    return may_say_password(lower)
+
+
+def may_say_password(lower: str) -> bool:
+    """The same of a text in lower case."""
     return (
         "pass" in lower
         or "key" in lower

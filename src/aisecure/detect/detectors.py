@@ -8,20 +8,25 @@ from functools import cached_property, lru_cache
 
 from aisecure.decisions import Finding
 from aisecure.detect import pem
+from aisecure.detect.ages import AGES
 from aisecure.detect.allow import Allowed, AllowList
 from aisecure.detect.assignments import ASSIGNED, PASSWORDS
 from aisecure.detect.coordinates import COORDINATES
+from aisecure.detect.crypto import CRYPTO
 from aisecure.detect.dates import DATES
 from aisecure.detect.email import EMAIL
 from aisecure.detect.entities import ENTITIES
 from aisecure.detect.identifiers import identifiers
 from aisecure.detect.network import IPV4, IPV6, MAC
-from aisecure.detect.payment import CARD, IBAN
+from aisecure.detect.payment import CARD, CARD_DETAILS, IBAN
 from aisecure.detect.phone import PHONES
 from aisecure.detect.recognizer import Recognizer
 from aisecure.detect.scan import Engine, Hit, Scan, Source
 from aisecure.detect.tokens import CONTEXT_TOKENS, PREFIXED, URL_PASSWORD
 from aisecure.detect.urls import URLS
+from aisecure.detect.usernames import USERNAMES
+from aisecure.detect.uuids import KIND as UUID_KIND
+from aisecure.detect.uuids import UUIDS
 
 __all__ = ["USUALLY_LEFT", "Detector", "PiiDetector", "SecretDetector", "presidio_name"]
 
@@ -137,13 +142,20 @@ class Detector:
         return f"{type(self).__name__}({len(self.types)} types, threshold={self.threshold})"
 
 
+_GLOBAL = (
+    EMAIL, URLS, IBAN, CARD, *PHONES, IPV4, IPV6, MAC, CRYPTO, COORDINATES, *DATES, CARD_DETAILS, AGES, USERNAMES, UUIDS,
+)  # fmt: skip
+#: Not looked for unless named in ``types``.
+_UNASKED = frozenset({UUID_KIND})
+
+
 class PiiDetector(Detector):
     """Finds personal data by its shape, check digits and labels; it needs no model and no network.
 
     It does not find names and places: no pattern can.
 
     Args:
-        types: Kinds to look for; all known ones when None.
+        types: Kinds to look for; when None all known ones but ``pii.uuid``, which is no personal data by itself.
         exclude: Kinds that are left out of these.
         countries: ISO 3166-1 alpha-2 codes: of the identifiers that single countries issue only those of these; all
             when None.
@@ -175,13 +187,18 @@ class PiiDetector(Detector):
     ) -> None:
         entities = _identifiers(None if countries is None else _codes(countries))
         super().__init__(
-            (*recognizers, EMAIL, URLS, IBAN, CARD, entities, *PHONES, IPV4, IPV6, MAC, COORDINATES, *DATES),
+            (*recognizers, *_GLOBAL[:4], entities, *_GLOBAL[4:]),
             types,
-            exclude=exclude,
+            exclude=_with_unasked(exclude) if types is None else exclude,
             threshold=threshold,
             thresholds=thresholds,
             allow=allow,
         )
+
+
+def _with_unasked(exclude: Collection[str]) -> Collection[str]:
+    # One text is refused further on.
+    return exclude if isinstance(exclude, str) else {*exclude, *_UNASKED}
 
 
 def _codes(countries: Collection[str]) -> frozenset[str]:

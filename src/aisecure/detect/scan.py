@@ -378,7 +378,7 @@ class Scan:
             self._middle = longer
 
     def _find(self, low: int, start: int, end: int, *, alone: bool) -> Sequence[_Found]:
-        if end - start < SHORTEST:
+        if end - start < SHORTEST and not (end - start == 2 and "age" in self._buffer[low:start].lower()):
             return ()
         return self._engine.find(self._buffer[low:end], start - low, alone=alone)
 

@@ -114,7 +114,7 @@ class Window:
         alone: Whether the block is all there is: a cell of a table, a field of a form.
     """
 
-    __slots__ = ("_labels", "_said", "_start", "alone", "at", "outline", "text")
+    __slots__ = ("_labels", "_lower", "_said", "_start", "alone", "at", "outline", "text")
 
     def __init__(self, text: str, at: int, form: str, labels: Labels, *, alone: bool = False) -> None:
         self.text = text
@@ -122,8 +122,16 @@ class Window:
         self.outline = form
         self.alone = alone
         self._labels = labels
+        self._lower = ""
         self._start = -1
         self._said = _NOTHING
+
+    @property
+    def lower(self) -> str:
+        """The text in lower case; of text that is not ASCII it may have another length."""
+        if not self._lower:
+            self._lower = self.text.lower()
+        return self._lower
 
     def said(self, start: int) -> Said:
         """Return the labels that end at most `REACH` characters before ``start``."""

@@ -78,7 +78,7 @@ def test_texts_of_glued_and_half_entities_cut_anywhere(text: str, name: str, cut
 SENTENCES = [
     "the", "I", "A", "AZ", "GB", "May", "may", "Sept", "sept.", "december", "l'août", "d'May", "Fév", "5", "17", "2020", "1977", "12 34 56 A", "de", "of",
     "secret", "token:", "password", "is", "was", "hunter2!x", "pwd", "key", "api_key", "Ελλάδα", "\u017fep", "incomprehensibilit", "incomprehensibilities", "(see",
-    "below)", "o'clock", "''", "...", "-----BEGIN", "-", "ada@example.org", "born", "phone", "+44", "20", "7946", "0958", "e.g.", "and/or",
+    "below)", "o'clock", "''", "...", "-----BEGIN", "-", "ada@example.org", "born", "phone", "+44", "20", "7946", "0958", "e.g.", "and/or", "years", "old", "94", "aged", "M-AB", "1234", "years-old", "cvv", "09/27",
 ]  # fmt: skip
 BETWEEN = [" ", " ", " ", " ", ", ", ". ", "! ", ": ", "; ", "\n", ' "', '" ', "\xa0", ""]
 sentences = st.lists(st.tuples(st.sampled_from(SENTENCES), st.sampled_from(BETWEEN)), max_size=14).map(

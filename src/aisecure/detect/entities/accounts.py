@@ -32,7 +32,21 @@ def is_vin(text: str) -> bool:
     return text[8] == ("X" if total % 11 == 10 else str(total % 11)) and any(map(str.isalpha, text))
 
 
+#: ISO 3166-1 alpha-2 codes in which banks are addressed (ISO 9362).
+_BANKING = frozenset(
+    "AD AE AF AG AL AM AO AR AT AU AZ BA BB BD BE BF BG BH BI BJ BM BN BO BR BS BT BW BY BZ CA CD CF CG CH CI CL CM CN CO CR CU CV CY CZ DE DJ DK DM DO DZ EC EE EG ES ET FI FJ FK FO FR GA GB GD GE GG GH GI GL GM GN "
+    "GQ GR GT GW GY HK HN HR HT HU ID IE IL IM IN IQ IR IS IT JE JM JO JP KE KG KH KM KN KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MG MK ML MM MN MO MR MT MU MV MW MX MY MZ NA NC NE NG NI NL NO NP NZ "
+    "OM PA PE PF PG PH PK PL PR PS PT PY QA RO RS RU RW SA SB SC SD SE SG SI SK SL SM SN SO SR ST SV SY SZ TC TD TG TH TJ TL TM TN TO TR TT TW TZ UA UG US UY UZ VA VC VE VG VN VU WS XK YE ZA ZM ZW".split()
+)
+
+
+def _is_bic(text: str) -> bool:
+    """Bank, country, place, branch (ISO 9362); those without a digit are words like others and are not found."""
+    return text[4:6] in _BANKING and any(map(str.isdigit, text[6:]))
+
+
 ACCOUNTS = (
+    Entity("pii.swift_bic", ("AAAAAAXX", "AAAAAAXXXXX"), _is_bic, ("bic", "bic code", "swift", "swift code", "swift bic", "bank identifier code"), bare=0.2, said=0.95, alone=0.6),
     Entity("pii.vin", check=is_vin, length=17, bare=0.7, said=0.95, alone=0.8, labels=("vin", "vehicle identification", "vehicle id", "chassis", "chassis no", "fahrgestellnummer", "numéro de châssis", "bastidor", "telaio")),
     Entity("pii.vin", loose=r"[A-HJ-NPR-Z0-9]{17}", said=0.9),
     Entity("pii.imei", ("999999999999999", "99-999999-999999-9"), luhn, ("imei",), bare=0.1, said=0.95, alone=0.1),

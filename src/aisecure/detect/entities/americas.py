@@ -82,7 +82,14 @@ def _is_nit(digits: str) -> bool:
     return int(digits[9]) == (rest if rest < 2 else 11 - rest)
 
 
+def _is_canadian_postcode(text: str) -> bool:
+    """Letters that Canada Post uses; W and Z begin none."""
+    return not set(text[::2]) & set("DFIOQU") and text[0] not in "WZ"
+
+
 AMERICAS = (
+    Entity("pii.ca_postal_code", ("A9A-9A9",), _is_canadian_postcode, ("postal code", "postcode", "code postal", "canada", "ontario", "quebec", "québec", "alberta", "british columbia", "manitoba", "saskatchewan", "nova scotia", "toronto", "montreal", "montréal", "vancouver", "ottawa", "calgary"), bare=0.55, said=0.9, alone=0.8, countries=("CA",)),
+    Entity("pii.ca_postal_code", ("A9A9A9",), _is_canadian_postcode, bare=0.2, said=0.9, alone=0.51, countries=("CA",)),
     Entity("pii.ca_sin", ("999-999-999",), _is_sin, ("sin", "social insurance", "social insurance number", "nas", "assurance sociale"), bare=0.55, said=0.95, alone=0.7, countries=("CA",)),
     Entity("pii.ca_sin", ("999999999",), _is_sin, bare=0.2, said=0.9, alone=0.45, countries=("CA",)),
     Entity("pii.br_cpf", ("999-999-999-99",), _is_cpf, ("cpf",), bare=0.8, said=0.95, alone=0.9, countries=("BR",)),

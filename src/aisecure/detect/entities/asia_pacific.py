@@ -192,6 +192,9 @@ def _is_nik(digits: str) -> bool:
 
 
 ASIA_PACIFIC = (
+    Entity("pii.ph_passport", ("A9999999A", "AA9999999"), None, ("philippine passport", "philippines passport", "pasaporte", "dfa"), bare=0.1, said=0.9, alone=0.2, countries=("PH",)),
+    Entity("pii.ph_tin", ("999-999-999-999", "999-999-999", "999999999999", "999999999"), None, ("philippine tin", "bir", "bir tin", "revenue district office", "rdo"), bare=0.1, said=0.9, alone=0.2, countries=("PH",)),
+    Entity("pii.ph_umid", ("9999-9999999-9", "999999999999"), None, ("umid", "umid number", "crn", "common reference number", "unified multi purpose id"), bare=0.2, said=0.95, alone=0.4, countries=("PH",)),
     Entity("pii.au_tfn", ("999-999-999", "999999999"), _is_tfn, ("tfn", "tax file", "tax file number"), bare=0.25, said=0.95, alone=0.4, countries=("AU",)),
     Entity("pii.au_abn", ("99-999-999-999",), _is_abn, ("abn", "australian business number"), bare=0.7, said=0.95, alone=0.8, countries=("AU",)),
     Entity("pii.au_abn", ("99999999999",), _is_abn, bare=0.35, said=0.95, alone=0.65, countries=("AU",)),

@@ -269,7 +269,15 @@ _TR_PLATES = tuple(
     for shape in (f"99-{letters}-{digits}",)
 )
 
+
+def _is_organisation(digits: str) -> bool:
+    """The third digit is 2 or more, which no month is; Luhn (Bolagsverket)."""
+    return digits[2] >= "2" and digits[0] in "12356789" and luhn(digits)
+
+
 EUROPE = (
+    Entity("pii.se_organisationsnummer", ("999999-9999",), _is_organisation, ("organisationsnummer", "organisationsnr", "org nr", "orgnr", "org nummer", "företagsnummer"), bare=0.55, said=0.95, alone=0.75, countries=("SE",)),
+    Entity("pii.se_organisationsnummer", ("9999999999",), _is_organisation, bare=0.1, said=0.9, alone=0.3, countries=("SE",)),
     Entity("pii.fr_nir", ("999999999999999", "9-99-99-99-999-999-99", "9-99-99-9A-999-999-99", "999999A99999999", "9999999999999-99"), _is_nir, ("sécurité sociale", "numéro de sécurité sociale", "securite sociale", "nir", "insee", "numéro insee"), bare=0.75, said=0.95, alone=0.85, countries=("FR",)),
     Entity("pii.es_nif", ("99999999A", "99999999-A", "99-999-999-A"), is_nif, ("nif", "dni", "documento nacional"), bare=0.7, said=0.95, alone=0.85, countries=("ES",)),
     Entity("pii.es_nie", ("A9999999A", "A-9999999-A", "A9999999-A"), lambda text: text[0] in "XYZ" and is_nif(text), ("nie",), bare=0.75, said=0.95, alone=0.85, countries=("ES",)),

@@ -63,7 +63,27 @@ def _is_lanr(digits: str) -> bool:
     return check == int(digits[6]) and digits[7:] != "00"
 
 
+_PLATES = tuple(
+    f"{'A' * place}-{'A' * letters}-{'9' * digits}{suffix}"
+    for place in (1, 2, 3)
+    for letters in (1, 2)
+    for digits in (1, 2, 3, 4)
+    for suffix in ("", "A")
+)
+
+
+def _is_plate(text: str) -> bool:
+    """At most eight places, no number that begins with 0, a suffix of E or H (FZV section 9)."""
+    number = text.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return len(text) <= 8 and number[0] != "0" and (text[-1].isdigit() or text[-1] in "EH")
+
+
 GERMANY = (
+    Entity("pii.de_bsnr", ("999999999",), None, ("bsnr", "betriebsstättennummer", "betriebsstätten nummer", "betriebsstätte", "nebenbetriebsstätte", "hauptbetriebsstätte", "praxisnummer"), bare=0.05, said=0.9, alone=0.1, countries=("DE",)),
+    Entity("pii.de_fuehrerschein", ("AA99999999X", "A999AAA9A99"), None, ("führerschein", "führerscheinnummer", "führerschein nr", "fuehrerschein", "fahrerlaubnis", "fahrerlaubnisnummer", "fahrerlaubnis nr", "driving licence", "driver s license", "driver s licence", "drivers license", "driver license"), bare=0.3, said=0.9, alone=0.5, countries=("DE",)),
+    Entity("pii.de_handelsregister", tuple(f"AAA{gap}{'9' * digits}" for gap in ("-", "") for digits in range(1, 7)), lambda text: text[:3] in ("HRA", "HRB"), ("handelsregister", "handelsregisternummer", "amtsgericht", "registergericht", "registernummer"), bare=0.8, said=0.95, alone=0.9, countries=("DE",)),
+    Entity("pii.de_kfz", _PLATES, _is_plate, ("kennzeichen", "kfz kennzeichen", "kfz", "nummernschild", "fahrzeugkennzeichen", "kraftfahrzeugkennzeichen", "autokennzeichen", "fahrzeug", "pkw", "lkw", "license plate", "licence plate", "plate"), bare=0.3, said=0.85, alone=0.55, countries=("DE",)),
+    Entity("pii.de_plz", ("99999",), lambda digits: "01001" <= digits <= "99998", ("plz", "postleitzahl"), bare=0.05, said=0.9, alone=0.1, countries=("DE",)),
     Entity("pii.de_tax_id", ("99999999999", "99-999-999-999"), _is_tax_id, ("steuer id", "steueridentifikationsnummer", "steuerliche identifikationsnummer", "identifikationsnummer", "idnr", "steuer idnr", "steuer identifikationsnummer", "tax id", "tin"), bare=0.45, said=0.95, alone=0.75, countries=("DE",)),
     Entity("pii.de_tax_id", ("99999999999",), _is_tax_id_loosely, bare=0.1, said=0.8, alone=0.51, countries=("DE",)),
     Entity("pii.de_tax_number", ("99-999-99999", "999-999-99999", "99-9999-9999", "999-9999-9999", "99-999-9999", "999-999-9999"), None, ("steuernummer", "steuer nr", "st nr", "stnr", "steuernr"), bare=0.2, said=0.9, alone=0.6, countries=("DE",)),

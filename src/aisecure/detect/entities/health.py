@@ -75,4 +75,12 @@ HEALTH = (
         loose=r"(?:[A-Z]{1,4}[-#]?)?\d[A-Z0-9]{4,18}(?:-[A-Z0-9]{1,8}){0,3}|[A-Z]\d[A-Z0-9]{3,15}", said=0.8,
     ),
     Entity("pii.device_id", ("9999999999999999",), lambda digits: digits.startswith("01") and luhn(digits[2:]), bare=0.1, said=0.85, alone=0.2),
+    Entity(
+        "pii.us_prior_authorization_number",
+        labels=("prior authorization", "prior authorization number", "prior auth", "prior auth number", "preauthorization", "pre authorization", "preauthorization number", "authorization number", "precertification number"),
+        loose=r"(?:PA-?)?\d{6,12}|[A-Z]{1,4}-?\d{5,12}", said=0.8, countries=("US",),
+    ),
+    Entity("pii.us_claim_number", labels=("claim number", "claim no", "claim id", "claim"), loose=r"(?:CLM-?|C-?)?\d{6,15}|[A-Z]{1,4}-?\d{6,13}", said=0.8, countries=("US",)),
+    Entity("pii.us_prescription_number", labels=("rx number", "rx no", "rx id", "prescription number", "prescription no", "prescription id"), loose=r"(?:RX-?)?\d{6,12}", said=0.8, countries=("US",)),
+    Entity("pii.us_referral_number", labels=("referral number", "referral no", "referral id", "referral"), loose=r"(?:REF-?|R-?)?\d{6,12}", said=0.8, countries=("US",)),
 )  # fmt: skip

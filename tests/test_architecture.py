@@ -165,6 +165,7 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "sqlalchemy": {"sqlalchemy"},
         "sqlalchemy_keys": {"sqlalchemy"},
         "sqlalchemy_policy": {"sqlalchemy"},
+        "sqlalchemy_vault": {"sqlalchemy"},
         "_sql_attribute": {"sqlalchemy"},
         "_sql_ciphers": {"sqlalchemy"},
         "_sql_errors": {"sqlalchemy"},

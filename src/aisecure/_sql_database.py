@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, insert, select
 from sqlalchemy import inspect as inspected
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from aisecure.errors import Misconfigured, Unavailable
 
@@ -57,18 +57,26 @@ class Database:
         # Not the engine's, which names host and user.
         return f"Database({self.engine.dialect.name})"
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], *, tries: int = 1) -> T:
         """Return what the work returns; all that it did is done, or nothing.
+
+        Args:
+            work: What is done in one transaction.
+            tries: How often it is begun in all, when the work of others came between.
 
         Raises:
             Unavailable: The database is locked, damaged, full, read-only or gone.
         """
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except SQLAlchemyError as err:
-            cause = err.orig if isinstance(err, StatementError) and err.orig is not None else err
-            name = type(cause).__name__
+        for left in reversed(range(tries)):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except SQLAlchemyError as err:
+                if left and _came_between(err):
+                    continue
+                cause = err.orig if isinstance(err, StatementError) and err.orig is not None else err
+                name = type(cause).__name__
+                break
         # Here, so that the error is nobody's context: SQLAlchemy quotes the parameters of a failed statement.
         raise Unavailable(f"the database could not be used ({name})", code="unavailable.storage")
 
@@ -119,6 +127,16 @@ class Database:
                 raise
             return done
         return version
+
+
+def _came_between(err: SQLAlchemyError) -> bool:
+    """Whether a transaction was undone because of another one, so that it may succeed when it is begun anew."""
+    if isinstance(err, IntegrityError):
+        return True
+    # Class 40 of SQL: deadlocks, and what cannot be put in an order. psycopg says sqlstate, psycopg2 pgcode.
+    cause = err.orig if isinstance(err, DBAPIError) else None
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
+    return str(state).startswith("40")
 
 
 def _full(name: str, schema: str | None) -> str:

@@ -33,7 +33,8 @@ EXTRAS = {
     "redis": "from aisecure.quotas import RedisStore; print(RedisStore('redis://127.0.0.1:1'));"
     " import aisecure.adapters.redis_watcher, aisecure.notices_redis",
     "sql": "import sqlalchemy; from aisecure.adapters.sqlalchemy import EncryptedType; print(EncryptedType);"
-    " import aisecure.adapters.sqlalchemy_keys; from aisecure.adapters.sqlalchemy_policy import SqlPolicy; print(SqlPolicy)",
+    " import aisecure.adapters.sqlalchemy_keys, aisecure.adapters.sqlalchemy_vault;"
+    " from aisecure.adapters.sqlalchemy_policy import SqlPolicy; print(SqlPolicy)",
 }
 CORE_MEGABYTES = 45
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aisecure.detect.canary import CanaryFilter as CanaryFilter
     from aisecure.detect.canary import CanaryGuard as CanaryGuard
     from aisecure.detect.guards import RedactGuard as RedactGuard
+    from aisecure.detect.pseudonym_store import PseudonymStore as PseudonymStore
+    from aisecure.detect.pseudonym_store import ValueDigest as ValueDigest
     from aisecure.detect.settings import Settings as Settings
     from aisecure.detect.styles import encrypted as encrypted
     from aisecure.detect.styles import keyed_hash as keyed_hash
@@ -35,6 +37,7 @@ __all__ = [
     "Detector",
     "PiiDetector",
     "Placeholders",
+    "PseudonymStore",
     "PseudonymVault",
     "RedactFilter",
     "RedactGuard",
@@ -44,6 +47,7 @@ __all__ = [
     "SecretDetector",
     "Settings",
     "Style",
+    "ValueDigest",
     "build",
     "encrypted",
     "keyed_hash",
@@ -58,11 +62,13 @@ _HOME = {
     "Canary": "canary",
     "CanaryFilter": "canary",
     "CanaryGuard": "canary",
+    "PseudonymStore": "pseudonym_store",
     "PseudonymVault": "vault",
     "encrypted": "styles",
     "keyed_hash": "styles",
     "RedactGuard": "guards",
     "Settings": "settings",
+    "ValueDigest": "pseudonym_store",
 }
 
 

@@ -74,13 +74,37 @@ class RedactGuard(Guard):
         self.input = input
         self.output = output
         self.restore = restore
-        self._held: OrderedDict[str, Placeholders] = OrderedDict()
+        self._held: OrderedDict[str, Mapping[str, str]] = OrderedDict()
         self._lock = threading.Lock()
+        if vault is not None and vault.over_network:
+            self.abefore = self._abefore
 
     def before(self, call: Call) -> Changed | None:
         """Return the call with a redacted input, or None when nothing was found."""
         if not self.input:
             return None
+        changed, mapping = self._begun(call)
+        self._hold(call, mapping)
+        return changed
+
+    async def _abefore(self, call: Call) -> Changed | None:
+        if not call.conversation:
+            return self.before(call)  # asks nobody
+        import asyncio
+
+        # Held here and not in the thread: it would go on, and hold, when the call is cancelled and settled already.
+        changed, mapping = await asyncio.to_thread(self._begun_and_read, call)
+        self._hold(call, mapping)
+        return changed
+
+    def _begun_and_read(self, call: Call) -> tuple[Changed | None, Mapping[str, str] | None]:
+        changed, mapping = self._begun(call)
+        if mapping is not None:
+            len(mapping)  # asks the database, so that the event loop need not when the answer comes
+        return changed, mapping
+
+    def _begun(self, call: Call) -> tuple[Changed | None, Mapping[str, str] | None]:
+        """Return the change, and what the answer is restored with."""
         # A placeholder that a caller writes must not come to mean somebody's data.
         reserved = (
             {one for part in texts(call.input) for one in literal_placeholders(part.text)}
@@ -97,12 +121,15 @@ class RedactGuard(Guard):
         )
         findings: list[Finding] = []
         value = rewrite(call.input, self._redact(placeholders, findings))
-        if self.restore and (findings or in_vault):
+        changed = Changed(call.with_input(value), tuple(findings)) if findings else None
+        return changed, placeholders.mapping if self.restore and (findings or in_vault) else None
+
+    def _hold(self, call: Call, mapping: Mapping[str, str] | None) -> None:
+        if mapping is not None:
             with self._lock:
-                self._held[call.id] = placeholders
+                self._held[call.id] = mapping
                 while len(self._held) > MAX_CALLS:
                     self._held.popitem(last=False)
-        return Changed(call.with_input(value), tuple(findings)) if findings else None
 
     def after(self, call: Call, output: Any) -> Changed | None:
         """Return the output redacted and restored, or None when it stays."""
@@ -135,8 +162,7 @@ class RedactGuard(Guard):
 
     def _mapping(self, call: Call) -> Mapping[str, str]:
         with self._lock:
-            held = self._held.get(call.id)
-        return held.mapping if held else {}
+            return self._held.get(call.id, {})
 
     def _redact(self, placeholders: Placeholders | None, findings: list[Finding]) -> Callable[[Part], str]:
         redactor = self.redactor if placeholders is not None else self.redactor.irreversible()

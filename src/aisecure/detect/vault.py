@@ -10,44 +10,31 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from functools import cached_property
 
+from aisecure.detect._vault_sqlite import SqlitePseudonyms
 from aisecure.detect.placeholders import Placeholders
+from aisecure.detect.pseudonym_store import PseudonymStore, ValueDigest
 from aisecure.errors import DecryptionError, Unavailable
 from aisecure.ports import Cipher, Clock, SystemClock
 from aisecure.storage import Storage
 
 __all__ = ["PseudonymVault"]
 
-_STEPS = (
-    """
-    CREATE TABLE detect_pseudonyms (
-        scope BLOB NOT NULL,
-        label TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        token TEXT NOT NULL,
-        tenant BLOB NOT NULL,
-        expires INTEGER NOT NULL,
-        PRIMARY KEY (scope, label, number)
-    ) WITHOUT ROWID;
-    CREATE UNIQUE INDEX detect_pseudonyms_digest ON detect_pseudonyms (scope, label, digest);
-    CREATE INDEX detect_pseudonyms_expires ON detect_pseudonyms (expires);
-    CREATE INDEX detect_pseudonyms_tenant ON detect_pseudonyms (tenant);
-    """,
-)
 _LEAST_KEY = 32
-#: Rows that are past their time and are deleted when one is added.
-_SWEEP = 16
+#: Token and associated data, by placeholder.
+_Tokens = dict[str, tuple[str, tuple[str | int, ...]]]
 
 
 class PseudonymVault:
     """Keeps what placeholders stand for, by tenant, conversation and principal.
 
-    Any number of threads and processes of one machine may share it; two that name the same value at once agree on its number.
+    Any number of threads and processes may share what it is kept in (a `Storage` those of one machine); two that name the
+    same value at once agree on its number.
 
     Args:
-        storage: The database; ``Storage(":memory:")`` for one that lives as long as the process.
+        store: Where pseudonyms are kept: a `Storage` (``Storage(":memory:")`` for one that lives as long as the process), or a
+            `PseudonymStore` such as `aisecure.adapters.sqlalchemy_vault.SqlPseudonyms`.
         cipher: Encrypts values, such as a `FieldCipher`; or a function of tenant and principal that returns one, such as
             ``lambda tenant, principal: subjects.cipher(principal, tenant=tenant)`` of `SubjectKeys`.
         key: 32 bytes or more, under which values are digested. Other bytes do not find what was named before.
@@ -57,13 +44,14 @@ class PseudonymVault:
         clock: Time.
 
     Raises:
-        TypeError: The key is not bytes, or the storage is none.
+        TypeError: The key is not bytes, or the store is none.
         ValueError: The key is shorter, or the retention is not above 0.
+        Unavailable: The table of a `Storage` is absent and cannot be made.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        store: Storage | PseudonymStore,
         cipher: Cipher | Callable[[str, str], Cipher],
         *,
         key: bytes,
@@ -71,21 +59,23 @@ class PseudonymVault:
         retention_seconds: float = 30 * 86_400,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(storage, Storage):
-            raise TypeError(f"a vault is kept in a Storage, not in a {type(storage).__name__}")
+        self._store: PseudonymStore = SqlitePseudonyms(store) if isinstance(store, Storage) else store
+        if not isinstance(self._store, PseudonymStore):
+            raise TypeError(
+                f"a vault is kept in a Storage or a PseudonymStore, not in a {type(store).__name__}"
+            )
         if not isinstance(key, bytes):
             raise TypeError("the key of a vault is bytes")
         if len(key) < _LEAST_KEY or not retention_seconds > 0:
             raise ValueError(
                 f"the key of a vault has {_LEAST_KEY} bytes or more, and its retention is above 0"
             )
-        self._storage = storage
         self._cipher = cipher
         self._key = key
         self.is_erased = is_erased
         self._retention = retention_seconds
         self._clock = clock or SystemClock()
-        storage.migrate("detect", _STEPS)
+        self.over_network = self._store.over_network
 
     def conversation(
         self, tenant: str, conversation: str, principal: str = "", *, reserved: Iterable[str] = ()
@@ -119,81 +109,46 @@ class PseudonymVault:
         Raises:
             Unavailable: The database is locked, full or gone.
         """
-        return self._storage.execute(
-            "DELETE FROM detect_pseudonyms WHERE scope = ?", (self._scope(tenant, conversation, principal),)
-        )
+        return self._store.erase(self._scope(tenant, conversation, principal))
 
     def erase_tenant(self, tenant: str) -> int:
         """Forget all conversations of a tenant; return how many pseudonyms they had."""
-        return self._storage.execute(
-            "DELETE FROM detect_pseudonyms WHERE tenant = ?", (self._tenant(tenant),)
-        )
+        return self._store.erase_tenant(self._tenant(tenant))
 
     def purge(self) -> int:
         """Delete what is past its time; return how many pseudonyms. It also happens by itself, a few at a time."""
-        return self._storage.execute("DELETE FROM detect_pseudonyms WHERE expires <= ?", (self._now(),))
+        return self._store.purge(self._now())
 
     def __repr__(self) -> str:
-        return f"PseudonymVault({self._storage!r})"
+        return f"PseudonymVault({self._store!r})"
 
     # -- what a conversation asks
 
     def number_of(
         self, scope: bytes, tenant: bytes, label: str, value: str, reserved: frozenset[str]
-    ) -> tuple[int, bool]:
-        """Return the number of a value, a new one if it has none, and whether its token is stored already."""
+    ) -> tuple[ValueDigest, int, bool]:
+        """Return the digest of a value, its number, a new one if it has none, and whether its token is stored already."""
         digest = self._digest(b"value", scope, label.encode(), value.encode("utf-8", "surrogatepass"))
+        which = ValueDigest(tenant, scope, label, digest)
         now = self._now()
-        expires = now + int(self._retention)
-        with self._storage.transaction() as connection:
-            connection.execute(
-                "DELETE FROM detect_pseudonyms WHERE (scope, label, number) IN "
-                "(SELECT scope, label, number FROM detect_pseudonyms WHERE expires <= ? LIMIT ?)",
-                (now, _SWEEP),
-            )
-            row = connection.execute(
-                "SELECT number, token FROM detect_pseudonyms WHERE scope = ? AND label = ? AND digest = ? AND expires > ?",
-                (scope, label, digest, now),
-            ).fetchone()
-            if row is not None:
-                connection.execute(
-                    "UPDATE detect_pseudonyms SET expires = ? WHERE scope = ? AND label = ? AND number = ?",
-                    (expires, scope, label, row[0]),
-                )
-                return row[0], bool(row[1])
-            # One that is past its time and was not swept yet must not keep its digest.
-            connection.execute(
-                "DELETE FROM detect_pseudonyms WHERE scope = ? AND label = ? AND digest = ?",
-                (scope, label, digest),
-            )
-            row = connection.execute(
-                "SELECT max(number) FROM detect_pseudonyms WHERE scope = ? AND label = ?", (scope, label)
-            ).fetchone()
-            number: int = (row[0] or 0) + 1
-            while f"[{label}_{number}]" in reserved:
-                number += 1
-            connection.execute(
-                "INSERT INTO detect_pseudonyms VALUES (?, ?, ?, ?, '', ?, ?)",
-                (scope, label, number, digest, tenant, expires),
-            )
-            return number, False
+        number, is_kept = self._store.number_of(
+            which,
+            now=now,
+            expires=now + int(self._retention),
+            is_reserved=lambda number: f"[{label}_{number}]" in reserved,
+        )
+        return which, number, is_kept
 
-    def keep(self, scope: bytes, label: str, number: int, token: str) -> None:
+    def keep(self, value: ValueDigest, number: int, token: str) -> None:
         """Store the token of a number. Not in the transaction that gave the number: a cipher may need the database itself.
 
         Where a process is killed in between, the next that names the value stores it.
         """
-        self._storage.execute(
-            "UPDATE detect_pseudonyms SET token = ? WHERE scope = ? AND label = ? AND number = ? AND token = ''",
-            (token, scope, label, number),
-        )
+        self._store.keep(value, number, token)
 
-    def rows(self, scope: bytes) -> list[tuple[Any, ...]]:
+    def rows(self, scope: bytes) -> list[tuple[str, int, str]]:
         """Return label, number and token of what a conversation has."""
-        return self._storage.query(
-            "SELECT label, number, token FROM detect_pseudonyms WHERE scope = ? AND expires > ? AND token <> ''",
-            (scope, self._now()),
-        )
+        return self._store.rows(scope, self._now())
 
     def _now(self) -> int:
         return int(self._clock.time())
@@ -228,21 +183,25 @@ class _Conversation(Placeholders):
         """Return what stands for the value in this conversation."""
         known = self._known.get((label, value))
         if known is None:
-            number, is_kept = self._vault.number_of(self._scope, self._tenant, label, value, self._reserved)
+            which, number, is_kept = self._vault.number_of(
+                self._scope, self._tenant, label, value, self._reserved
+            )
             if not is_kept:
                 token = self._cipher.encrypt(value, context=self._context(label, number))
-                self._vault.keep(self._scope, label, number, token)
+                self._vault.keep(which, number, token)
             known = self._known[label, value] = f"[{label}_{number}]"
         return known
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """Value by placeholder, also of earlier turns; values are decrypted when they are asked for."""
-        tokens = {
+        """Value by placeholder, also of earlier turns; read when it is first used, and decrypted value by value."""
+        return _Opened(self._tokens, self._cipher, self._vault.is_erased)
+
+    def _tokens(self) -> _Tokens:
+        return {
             f"[{label}_{number}]": (token, self._context(label, number))
             for label, number, token in self._vault.rows(self._scope)
         }
-        return _Opened(tokens, self._cipher, self._vault.is_erased)
 
     def _context(self, label: str, number: int) -> tuple[str | int, ...]:
         return "pseudonym", self._scope.hex(), label, number
@@ -252,17 +211,16 @@ class _Conversation(Placeholders):
 
 
 class _Opened(Mapping[str, str]):
-    """Placeholders and their tokens, read as a mapping of values."""
+    """Placeholders and their tokens, read as a mapping of values; as they were when it was first used."""
 
-    def __init__(
-        self,
-        tokens: dict[str, tuple[str, tuple[str | int, ...]]],
-        cipher: Cipher,
-        is_erased: Callable[[str], bool],
-    ) -> None:
-        self._tokens = tokens
+    def __init__(self, read: Callable[[], _Tokens], cipher: Cipher, is_erased: Callable[[str], bool]) -> None:
+        self._read = read
         self._cipher = cipher
         self._is_erased = is_erased
+
+    @cached_property
+    def _tokens(self) -> _Tokens:
+        return self._read()
 
     def __getitem__(self, name: str) -> str:
         token, context = self._tokens[name]
@@ -283,4 +241,4 @@ class _Opened(Mapping[str, str]):
         return len(self._tokens)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} pseudonyms>"
+        return "<pseudonyms of a conversation>"

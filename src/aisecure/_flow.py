@@ -20,7 +20,7 @@ from aisecure.guard import Changed, Ending, Guard, Verdict
 from aisecure.ports import Clock, EventSink, SystemClock
 from aisecure.reply import read_reply
 
-__all__ = ["Effect", "Flow", "Passage", "Plan", "adrive", "decision_of", "drive"]
+__all__ = ["Effect", "Flow", "Passage", "Plan", "adrive", "decision_of", "drive", "record"]
 
 T = TypeVar("T")
 
@@ -482,12 +482,7 @@ class Passage:
             latency_ms=latency_ms,
             detail=detail,
         )
-        failed: Exception | None = None
-        for sink in self.plan.sinks:
-            try:
-                sink.record(event)
-            except Exception as err:  # noqa: BLE001  (the other sinks must still hear of it)
-                failed = failed or err
+        failed = record(self.plan.sinks, event)
         if failed is not None:
             self._unrecorded(failed)
 
@@ -500,6 +495,17 @@ class Passage:
         raise Unavailable(
             f"The event could not be recorded ({type(err).__name__}).", code="unavailable.events"
         ) from err
+
+
+def record(sinks: Iterable[EventSink], event: SecurityEvent) -> Exception | None:
+    """Hand an event to every sink; return the first error of one that could not take it."""
+    failed: Exception | None = None
+    for sink in sinks:
+        try:
+            sink.record(event)
+        except Exception as err:  # noqa: BLE001  (the other sinks must still hear of it)
+            failed = failed or err
+    return failed
 
 
 def decision_of(err: Denied) -> Decision:

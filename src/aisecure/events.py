@@ -109,6 +109,8 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "access.break_glass": _row("Somebody took a role in an emergency.", Severity.CRITICAL, "elevation", "subject", "roles", "seconds"),
     "access.break_glass_used": _row("A call was made with a role taken in an emergency.", _HIGH, "elevation"),
     "documents.filtered": _row("Documents were found for somebody, and those left out whom they are not for.", _INFO, "kept", "dropped", "policy_version"),
+    # content
+    "content.redacted": _row("Personal data or secrets were taken out of the body of a request or response; findings are the first hundred.", _INFO, "body", "found"),
     # quotas
     "quota.per_process": _row("Limits are counted per process; several workers multiply them.", _LOW, "limits"),
     "quota.approximate": _row("The key cap was reached; new keys are counted by GCRA.", _MEDIUM, "keys"),

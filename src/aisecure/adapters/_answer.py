@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from aisecure.adapters._bodies import media_type
 from aisecure.adapters._challenges import Challenges
@@ -12,7 +12,7 @@ from aisecure.adapters._ratelimit_headers import ratelimit_headers
 from aisecure.errors import AISecureError
 from aisecure.standing import Standing
 
-__all__ = ["Answer", "Message", "Receive", "Send", "header"]
+__all__ = ["Answer", "Message", "Outlet", "Receive", "Send", "header"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,6 +22,16 @@ Send = Callable[[Message], Awaitable[None]]
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
     """Return the first value of a response header, or nothing; applications may write its name in any case."""
     return next((value for key, value in headers if key.lower() == name), b"")
+
+
+class Outlet(Protocol):
+    """Takes a response."""
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take a message of the application."""
+
+    def resize(self, size: int) -> None:
+        """Set the length of the body, of which nothing was sent yet."""
 
 
 class Answer:

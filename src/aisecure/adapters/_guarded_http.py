@@ -10,18 +10,18 @@ import orjson
 from aisecure._flow import Passage, adrive, decision_of
 from aisecure._pace import Pacer, Watch
 from aisecure._stream import Gate
-from aisecure.adapters._answer import Answer, Message, Receive, Send, header
+from aisecure.adapters._answer import Message, Outlet, Receive, Send, header
 from aisecure.adapters._bodies import decode, encode, is_json, is_text, media_type
 from aisecure.adapters._form import FORM, too_large
 from aisecure.adapters._wire import Codec, codec_for
 from aisecure.errors import AISecureError, Denied, InputRejected, OutputBlocked
 
-__all__ = ["App", "serve"]
+__all__ = ["BLIND", "App", "plain", "read_body", "replay", "resized", "serve"]
 
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 #: Ways of sending that leave the body where no guard sees it.
-_BLIND = frozenset({"http.response.pathsend", "http.response.zerocopysend", "http.response.push"})
+BLIND = frozenset({"http.response.pathsend", "http.response.zerocopysend", "http.response.push"})
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
@@ -48,7 +48,7 @@ async def serve(
     app: App,
     scope: MutableMapping[str, Any],
     receive: Receive,
-    answer: Answer,
+    answer: Outlet,
     passage: Passage,
     content_type: str,
     max_bytes: int,
@@ -69,8 +69,8 @@ async def serve(
         call = await adrive(passage.enter())
         if call.input is not value:
             body = _encoded(passage, call.input, kind)
-            scope = _resized(scope, len(body))
-        await output.run(app(_plain(scope), _replay(body, receive), output.send))
+            scope = resized(scope, len(body))
+        await output.run(app(plain(scope), replay(body, receive), output.send))
         output.require()
     except BaseException as err:
         passage.fail(output.refusal or err)
@@ -88,37 +88,39 @@ def _encoded(passage: Passage, value: Any, kind: str) -> bytes:
         raise passage.broken(FORM, err) from err
 
 
-def _resized(scope: MutableMapping[str, Any], size: int) -> MutableMapping[str, Any]:
+def resized(scope: MutableMapping[str, Any], size: int) -> MutableMapping[str, Any]:
+    """Return the scope with another length of the body, where it states one."""
     headers = [
         (name, str(size).encode() if name == b"content-length" else value) for name, value in scope["headers"]
     ]
     return {**scope, "headers": headers}
 
 
-def _plain(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def plain(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Return the scope without what would make the application compress its answer or send it unseen."""
     headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
-    extensions = {k: v for k, v in (scope.get("extensions") or {}).items() if k not in _BLIND}
+    extensions = {k: v for k, v in (scope.get("extensions") or {}).items() if k not in BLIND}
     return {**scope, "headers": headers, "extensions": extensions}
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a body which was read already."""
     told = False
 
-    async def replay() -> Message:
+    async def told_again() -> Message:
         nonlocal told
         if told:
             return await receive()
         told = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return replay
+    return told_again
 
 
 class _Output:
     """Takes the application's response through the guards: JSON and texts of known length whole, others as they come."""
 
-    def __init__(self, passage: Passage, answer: Answer, max_bytes: int) -> None:
+    def __init__(self, passage: Passage, answer: Outlet, max_bytes: int) -> None:
         self._passage = passage
         self._answer = answer
         self._max_bytes = max_bytes
@@ -187,7 +189,7 @@ class _Output:
             raise self.refusal
 
     async def _other(self, message: Message) -> None:
-        if message["type"] in _BLIND:
+        if message["type"] in BLIND:
             raise OutputBlocked("The answer cannot be checked in this form.", code="output.form")
         await self._answer.send(message)
 

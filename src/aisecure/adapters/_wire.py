@@ -16,8 +16,15 @@ from aisecure._stream import Gate
 from aisecure.adapters._problems import JSON_LINES
 from aisecure.errors import OutputBlocked
 
-__all__ = ["Codec", "codec_for"]
+__all__ = ["DONE", "EVENT_END", "Codec", "Records", "codec_for", "event_parts", "written_event"]
 
+#: What ends a line of server-sent events, and what ends an event. A carriage return ends a line only when it is known not
+#: to be half of CR LF.
+_LINE = re.compile(rb"\r\n|\n|\r")
+EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
+_BOM = b"\xef\xbb\xbf"
+#: OpenAI's last event.
+DONE = b"[DONE]"
 #: A longer event or line is withheld: it has to be held in memory to be read.
 MAX_RECORD_BYTES = 1 << 20
 
@@ -54,25 +61,23 @@ class _Plain:
         return b"".join(self._gate.finish())
 
 
-class _Records:
-    """What the two formats share: whole records out of pieces."""
+class Records:
+    """Whole records out of pieces, each of which becomes what `_record` makes of it.
 
-    #: Ends a record. A carriage return ends a line only when it is known not to be half of CR LF.
-    _END: re.Pattern[bytes]
+    Args:
+        end: Matches the end of a record.
+    """
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, end: re.Pattern[bytes]) -> None:
+        self._end = end
         self._pending = bytearray()
         self._scanned = 0
-        self._ended = False
-        #: Whether the texts of this stream are JSON strings; what is held back leaves in the form of the last.
-        self._quoted = False
 
     def feed(self, data: bytes) -> bytes:
         self._pending += data
         out = []
         start = 0
-        while found := self._END.search(self._pending, max(start, self._scanned)):
+        while found := self._end.search(self._pending, max(start, self._scanned)):
             out.append(self._record(bytes(self._pending[start : found.end()])))
             start = self._scanned = found.end()
         del self._pending[:start]
@@ -85,6 +90,23 @@ class _Records:
     def finish(self) -> bytes:
         last = self._record(bytes(self._pending)) if self._pending else b""
         return last + self._close()
+
+    def _record(self, raw: bytes) -> bytes:
+        raise NotImplementedError
+
+    def _close(self) -> bytes:
+        raise NotImplementedError
+
+
+class _Gated(Records):
+    """What the two formats share: the texts of records go through a gate."""
+
+    def __init__(self, end: re.Pattern[bytes], gate: Gate) -> None:
+        super().__init__(end)
+        self._gate = gate
+        self._ended = False
+        #: Whether the texts of this stream are JSON strings; what is held back leaves in the form of the last.
+        self._quoted = False
 
     def _close(self) -> bytes:
         if self._ended:
@@ -112,17 +134,15 @@ class _Records:
             return value.encode("utf-8", "surrogateescape")
         return orjson.dumps(value)
 
-    def _record(self, raw: bytes) -> bytes:
-        raise NotImplementedError
-
     def _write(self, value: Any) -> bytes:
         raise NotImplementedError
 
 
-class _Lines(_Records):
+class _Lines(_Gated):
     """JSON lines; a line that is no JSON is text."""
 
-    _END = re.compile(rb"\n")
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(re.compile(rb"\n"), gate)
 
     def _record(self, raw: bytes) -> bytes:
         line = raw.strip()
@@ -135,33 +155,42 @@ class _Lines(_Records):
         return self._body(value) + b"\n"
 
 
-class _Events(_Records):
-    """Server-sent events (WHATWG HTML section 9.2): the ``data`` of each is JSON or text."""
+class _Events(_Gated):
+    """Server-sent events: the ``data`` of each is JSON or text."""
 
-    _END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
-    _LINE = re.compile(rb"\r\n|\n|\r")
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(EVENT_END, gate)
 
     def _record(self, raw: bytes) -> bytes:
-        data: list[bytes] = []
-        others: list[bytes] = []
-        for line in self._LINE.split(raw):
-            if line == b"data" or line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif line:
-                others.append(line)
-        if not data:
+        data, fields = event_parts(raw)
+        if data is None:
             return raw
-        joined = b"\n".join(data)
-        if joined.strip() == b"[DONE]":  # OpenAI's last event: what is held back has to leave before it
+        if data.strip() == DONE:  # what is held back has to leave before it
             return self._close() + raw
-        out = self._offer(joined)
+        out = self._offer(data)
         if out is None:
             return raw
-        fields = b"".join(line + b"\n" for line in others)
         if not out:
             return fields + b"\n" if fields else b""
         return b"".join(fields + self._write(changed) for changed in out)
 
     def _write(self, value: Any) -> bytes:
-        lines = self._LINE.split(self._body(value))
-        return b"".join(b"data: " + line + b"\n" for line in lines) + b"\n"
+        return written_event(self._body(value))
+
+
+def event_parts(raw: bytes) -> tuple[bytes | None, bytes]:
+    """Return the ``data`` of a server-sent event (WHATWG HTML section 9.2), or None, and the lines of its other fields."""
+    data: list[bytes] = []
+    others: list[bytes] = []
+    # Before the first event a reader leaves a byte order mark out, and would find the field behind it.
+    for line in _LINE.split(raw.removeprefix(_BOM)):
+        if line == b"data" or line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif line:
+            others.append(line + b"\n")
+    return (b"\n".join(data) if data else None), b"".join(others)
+
+
+def written_event(data: bytes) -> bytes:
+    """Return a server-sent event with nothing but data."""
+    return b"".join(b"data: " + line + b"\n" for line in _LINE.split(data)) + b"\n"

@@ -26,7 +26,9 @@ What it does, in the order of a request:
 
 4. With ``resources``, a request to a mapped path is itself a call: the guards see its JSON or text body before the
    application does, and the response before the caller does. Path and query are not part of the input.
-5. WebSockets are authenticated before they are accepted; on mapped paths each message is a call. A refusal is
+5. With ``redact``, personal data and secrets are taken out of the bodies of requests and responses, on mapped paths and others;
+   see `RedactBodies`.
+6. WebSockets are authenticated before they are accepted; on mapped paths each message is a call. A refusal is
    the message ``{"error": {problem}}`` and close code 1008, or 1013 when a check could not run.
 
 Only the scope ``lifespan`` passes unlooked at; a scope of an unknown type is refused. Servers that rewrite the
@@ -45,7 +47,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from aisecure.adapters._answer import Answer, Message, Receive, Send
+from aisecure.adapters._answer import Answer, Message, Outlet, Receive, Send
 from aisecure.adapters._certificates import ClientCertificates, of_scope
 from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._credentials import read_credential, with_proofs
@@ -56,6 +58,9 @@ from aisecure.adapters._https import Hsts
 from aisecure.adapters._https_asgi import HttpsOnly
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, below_mount, request_id, traceparent
 from aisecure.adapters._problems import find, headers_of
+from aisecure.adapters._redact_bodies import RedactBodies
+from aisecure.adapters._redacted_http import RedactedAnswer, redacted_request
+from aisecure.adapters._redaction import Redaction
 from aisecure.adapters._target import ExternalAddress
 from aisecure.call import Call, Credential
 from aisecure.errors import AISecureError, AuthenticationError, Denied, Misconfigured
@@ -66,7 +71,7 @@ from aisecure.standing import collect_standings
 if TYPE_CHECKING:
     from aisecure.authn.protected_resource import ProtectedResource
 
-__all__ = ["MAX_BODY_BYTES", "AISecureMiddleware", "Hsts", "HttpsOnly", "TrustedProxies"]
+__all__ = ["MAX_BODY_BYTES", "AISecureMiddleware", "Hsts", "HttpsOnly", "RedactBodies", "TrustedProxies"]
 
 #: Default limit of a request's body: far above any prompt, far below what hurts.
 MAX_BODY_BYTES = 1 << 20
@@ -119,6 +124,7 @@ class AISecureMiddleware:
         ratelimit_headers: Tell callers what is left of the limits that their request met, in ``RateLimit-Policy`` and
             ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11), also with a refusal. Of a stream it is what
             was known when its head left. Limits are told by their names, of which callers then learn; never by keys.
+        redact: What is redacted in the bodies of requests and responses; None redacts nothing.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -137,11 +143,14 @@ class AISecureMiddleware:
         certificate_header: str = "",
         protected_resource: ProtectedResource | None = None,
         ratelimit_headers: bool = False,
+        redact: RedactBodies | None = None,
     ) -> None:
         if not isinstance(shield, Shield):
             raise TypeError("AISecureMiddleware takes an application and a Shield")
         if max_body_bytes < 1:
             raise Misconfigured("max_body_bytes: is a number of bytes, at least 1", code="config.body")
+        if redact is not None and not isinstance(redact, RedactBodies):
+            raise TypeError("redact takes RedactBodies(...)")
         self.app = app
         self.shield = shield
         self._resources = resources or {}
@@ -154,6 +163,7 @@ class AISecureMiddleware:
         self._wanted = _WANTED | {self._certificate_header}
         self._metadata = protected_resource
         self._tells_limits = ratelimit_headers
+        self._redact = redact
         self._challenges = Challenges(shield, protected_resource)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,14 +200,10 @@ class AISecureMiddleware:
             with self.shield.acting_as(
                 principal, source=request.source, request_id=request.request_id, trace=request.trace
             ):
-                resource = self._resource(scope, request.path)
-                if resource is not None:
-                    call = self._call(principal, request, "invoke", resource)
-                    passage = self.shield.passage(call)
-                    kind = request.first(b"content-type")
-                    await serve(self.app, scope, receive, answer, passage, kind, self._max_body_bytes)
+                if self._redact is not None and self._redact.covers(request.path):
+                    await self._redacted(self._redact, scope, receive, principal, request, answer)
                 else:
-                    await self.app(scope, self._limited(principal, request, receive, answer), answer.send)
+                    await self._run(scope, receive, principal, request, answer, answer)
             if answer.refusal is not None:
                 await answer.fail(answer.refusal)
             else:
@@ -206,6 +212,50 @@ class AISecureMiddleware:
             ours = answer.refusal or find(err)
             if ours is None or not await answer.fail(ours):
                 raise
+
+    async def _redacted(
+        self,
+        rule: RedactBodies,
+        scope: Scope,
+        receive: Receive,
+        principal: Principal,
+        request: _Request,
+        answer: Answer,
+    ) -> None:
+        method = scope["method"]
+        call = self._call(principal, request, "redact", f"http:{method} {request.path[:MAX_PATH_CHARS]}")
+        redaction = Redaction(rule, self.shield, call)
+        receive = self._limited(principal, request, receive, answer)
+        redacted = await redacted_request(redaction, scope, receive, self._max_body_bytes)
+        if redacted is None:
+            return
+        outlet = RedactedAnswer(answer, redaction, method)
+        try:
+            await self._run(*redacted, principal, request, answer, outlet, is_limited=True)
+        finally:
+            outlet.close()
+
+    async def _run(
+        self,
+        scope: Scope,
+        receive: Receive,
+        principal: Principal,
+        request: _Request,
+        answer: Answer,
+        outlet: Outlet,
+        *,
+        is_limited: bool = False,
+    ) -> None:
+        """Run the application, and send what it answers through an outlet that ends in the answer."""
+        resource = self._resource(scope, request.path)
+        if resource is not None:
+            passage = self.shield.passage(self._call(principal, request, "invoke", resource))
+            kind = request.first(b"content-type")
+            await serve(self.app, scope, receive, outlet, passage, kind, self._max_body_bytes)
+            return
+        if not is_limited:
+            receive = self._limited(principal, request, receive, answer)
+        await self.app(scope, receive, outlet.send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = self._read(scope)

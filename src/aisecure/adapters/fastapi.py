@@ -10,7 +10,8 @@
         return principal.id
 
 `secure` adds `aisecure.adapters.asgi.AISecureMiddleware` (see there for what a caller gets to see) and a handler that
-answers the library's errors as problems. Routes that use `CurrentPrincipal` or `require` show the two ways
+answers the library's errors as problems. ``secure(app, shield, redact=RedactBodies())`` takes personal data and secrets out of
+the bodies of requests and responses. Routes that use `CurrentPrincipal` or `require` show the two ways
 to authenticate by a header in ``/docs``.
 """
 
@@ -34,7 +35,7 @@ from aisecure.adapters._challenges import Challenges
 from aisecure.adapters._https import HttpsOptions
 from aisecure.adapters._limited import LimitedRoute, LimitOptions
 from aisecure.adapters._problems import PLAIN, body_of, headers_of, status_of
-from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly
+from aisecure.adapters.asgi import AISecureMiddleware, HttpsOnly, RedactBodies
 from aisecure.call import current_context, known_principal
 from aisecure.errors import AISecureError, Misconfigured
 from aisecure.principal import Principal
@@ -42,6 +43,7 @@ from aisecure.shield import Shield
 
 __all__ = [
     "CurrentPrincipal",
+    "RedactBodies",
     "add_exception_handlers",
     "current_principal",
     "limit",
@@ -58,7 +60,7 @@ def secure(app: FastAPI, shield: Shield, *, https: HttpsOptions | None = None, *
         shield: Also found by `require`, as ``app.state.aisecure``.
         https: When given, only HTTPS comes through: the options of `aisecure.adapters.asgi.HttpsOnly`, such as
             ``{"hosts": ["example.com"]}``. The ``trusted_proxies`` below and the shield's sinks serve it too.
-        options: Those of `AISecureMiddleware`.
+        options: Those of `AISecureMiddleware`, such as ``public`` and ``redact``.
     """
     app.state.aisecure = shield
     app.state.aisecure_challenges = Challenges(shield, options.get("protected_resource"))

@@ -13,7 +13,8 @@ Before each request the credential (``Authorization: Bearer`` or ``DPoP``, ``X-A
 the certificate of the connection, where there is no other) establishes the principal, and the view runs as that
 principal. Refusals are answered as RFC 9457 problems. ``X-Request-ID`` is echoed. Of a streamed response the first
 chunk is awaited before the head is sent, so that a refusal before it is a status; a later one ends the stream with
-the error frame that `aisecure.adapters.asgi` documents. Flask hands JSON and form bodies to views itself; guards see
+the error frame that `aisecure.adapters.asgi` documents. With ``redact=RedactBodies()`` personal data and secrets are taken
+out of the bodies of requests and responses. Flask hands JSON and form bodies to views itself; guards see
 what a protected function is given.
 """
 
@@ -42,6 +43,9 @@ from aisecure.adapters._limited_views import answered
 from aisecure.adapters._origin import PublicPaths, TrustedProxies, request_id, traceparent
 from aisecure.adapters._problems import PLAIN, body_of, find, frame, headers_of, status_of
 from aisecure.adapters._ratelimit_headers import ratelimit_headers
+from aisecure.adapters._redact_bodies import RedactBodies
+from aisecure.adapters._redacted_views import redact_request, redact_response
+from aisecure.adapters._redaction import Redaction
 from aisecure.adapters._target import ExternalAddress
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
 from aisecure.call import Call, Credential, current_context, known_principal
@@ -54,7 +58,7 @@ from aisecure.standing import collect_standings
 if TYPE_CHECKING:
     from aisecure.authn.protected_resource import ProtectedResource
 
-__all__ = ["AISecure", "HttpsOnly", "current_principal", "limit", "require"]
+__all__ = ["AISecure", "HttpsOnly", "RedactBodies", "current_principal", "limit", "require"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -162,6 +166,8 @@ class AISecure:
             it is read from ``SSL_CLIENT_CERT``, as mod_ssl and werkzeug set it.
         protected_resource: Metadata for clients that look for a token (RFC 9728).
         ratelimit_headers: As for `aisecure.adapters.asgi.AISecureMiddleware`.
+        redact: What is redacted in the bodies of requests and responses; None redacts nothing. A response is redacted after
+            the app's hooks, whichever were registered first.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -177,11 +183,14 @@ class AISecure:
         certificate_header: str = "",
         protected_resource: ProtectedResource | None = None,
         ratelimit_headers: bool = False,
+        redact: RedactBodies | None = None,
     ) -> None:
         apps = [part for part in parts if isinstance(part, Flask)]
         shields = [part for part in parts if isinstance(part, Shield)]
         if len(shields) != 1 or len(apps) + 1 != len(parts) or len(apps) > 1:
             raise TypeError("AISecure takes a Shield, or an app and a Shield")
+        if redact is not None and not isinstance(redact, RedactBodies):
+            raise TypeError("redact takes RedactBodies(...)")
         self.shield = shields[0]
         self._public = PublicPaths(public)
         self._proxies = TrustedProxies(trusted_proxies)
@@ -190,6 +199,7 @@ class AISecure:
         self._certificates = ClientCertificates(certificate_header, self._proxies)
         self._metadata = protected_resource
         self._tells_limits = ratelimit_headers
+        self._redact = redact
         self._challenges = Challenges(self.shield, protected_resource)
         for app in apps:
             self.init_app(app)
@@ -201,7 +211,9 @@ class AISecure:
             app.config["MAX_CONTENT_LENGTH"] = self._max_body_bytes
         # First in line, so that no other hook of the app acts for a caller who is not known yet.
         app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
-        app.after_request(_finish)
+        after = app.after_request_funcs.setdefault(None, [])
+        # Flask runs these from the last to the first: what another hook adds is redacted too.
+        after.insert(len(after) if self._redact is None else 0, _finish)
         app.teardown_request(_end)
         app.register_error_handler(AISecureError, _problem)
         app.register_error_handler(RequestEntityTooLarge, self._too_large)
@@ -216,6 +228,16 @@ class AISecure:
         app.json.loads = loads_or_refuses  # type: ignore[method-assign]
 
     def _begin(self) -> Response | None:
+        answer = self._enter()
+        rule = self._redact
+        if answer is None and rule is not None and rule.covers(request.path):
+            resource = f"http:{request.method} {request.path[:MAX_PATH_CHARS]}"
+            call = current_context().call("redact", resource)
+            g.aisecure_redaction = Redaction(rule, self.shield, call)
+            redact_request(request, g.aisecure_redaction)
+        return answer
+
+    def _enter(self) -> Response | None:
         headers = request.headers
         identifier = request_id(headers.getlist("X-Request-ID"))
         source = self._proxies.client(request.remote_addr or "", headers.getlist("X-Forwarded-For"))
@@ -358,6 +380,13 @@ class _Bounded(io.RawIOBase):
 
 def _finish(response: Response) -> Response:
     identifier = current_context().request_id
+    redaction = g.get("aisecure_redaction")
+    if redaction is not None:
+        try:
+            redact_response(response, redaction, request.method)
+        except AISecureError as err:
+            response.close()
+            response = _problem(err)
     if response.is_streamed and not response.direct_passthrough:
         try:
             response.response = _Framed(response, identifier)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Protocol
 
+from aisecure._json_lines import JsonLines
 from aisecure._json_place import JsonPlace
 from aisecure._json_text import JsonText
 from aisecure.cli._pii_hits import JSON, JSON_LINES, ending
@@ -42,7 +42,7 @@ def replacing(name: str, redactor: Redactor, counts: Counter[str]) -> Replacing:
 
     end = ending(name)
     if end in JSON_LINES:
-        return _InJsonLines(lambda: JsonText(make))
+        return JsonLines(make)
     return JsonText(make) if end in JSON else _InText(Scan(engine), redactor, counts)
 
 
@@ -67,23 +67,3 @@ class _InText:
             return piece
         self._counts[piece.kind] += 1
         return self._redactor.replacement(piece.kind, piece.value, Placeholders())
-
-
-class _InJsonLines:
-    """A JSON text a line; one that is wrong costs the others nothing."""
-
-    def __init__(self, make: Callable[[], JsonText]) -> None:
-        self._make = make
-        self._line = make()
-
-    def feed(self, chunk: str) -> str:
-        first, *rest = chunk.split("\n")
-        out = [self._line.feed(first)]
-        for part in rest:
-            out += (self._line.finish(), "\n")
-            self._line = self._make()
-            out.append(self._line.feed(part))
-        return "".join(out)
-
-    def finish(self) -> str:
-        return self._line.finish()

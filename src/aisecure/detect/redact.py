@@ -203,6 +203,12 @@ class RedactFilter:
         """What was found so far, with offsets into the whole text."""
         return tuple(hit.finding() for hit in self._hits)
 
+    def take(self) -> tuple[Finding, ...]:
+        """Return what was found and has ended since the last time, and forget it."""
+        taken = tuple(hit.finding() for hit in self._hits if hit.end is not None)
+        self._hits = [hit for hit in self._hits if hit.end is None]
+        return taken
+
     @property
     def mapping(self) -> Mapping[str, str]:
         """Value by placeholder so far; a live view."""

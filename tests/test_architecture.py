@@ -60,6 +60,7 @@ FRAMEWORKS = (
     "bleach",
     "sqlalchemy",
     "boto3",
+    "pandas",
     "pkcs11",
 )
 
@@ -163,6 +164,7 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "langchain_stores": {"langchain_core"},
         "langchain_vectors": {"langchain_core"},
         "langgraph": {"langchain_core"},
+        "pandas": {"pandas"},
         "sqlalchemy": {"sqlalchemy"},
         "sqlalchemy_keys": {"sqlalchemy"},
         "sqlalchemy_policy": {"sqlalchemy"},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aisecure.detect.canary import Canary as Canary
     from aisecure.detect.canary import CanaryFilter as CanaryFilter
     from aisecure.detect.canary import CanaryGuard as CanaryGuard
+    from aisecure.detect.datasets import redact_jsonl as redact_jsonl
     from aisecure.detect.guards import RedactGuard as RedactGuard
     from aisecure.detect.pseudonym_store import PseudonymStore as PseudonymStore
     from aisecure.detect.pseudonym_store import ValueDigest as ValueDigest
@@ -53,6 +54,7 @@ __all__ = [
     "keyed_hash",
     "pattern",
     "presidio_name",
+    "redact_jsonl",
     "restore",
     "self_tests",
 ]
@@ -67,6 +69,7 @@ _HOME = {
     "encrypted": "styles",
     "keyed_hash": "styles",
     "RedactGuard": "guards",
+    "redact_jsonl": "datasets",
     "Settings": "settings",
     "ValueDigest": "pseudonym_store",
 }

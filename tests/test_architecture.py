@@ -61,6 +61,8 @@ FRAMEWORKS = (
     "sqlalchemy",
     "boto3",
     "pandas",
+    "presidio_analyzer",
+    "spacy",
     "pkcs11",
 )
 
@@ -165,6 +167,8 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "langchain_vectors": {"langchain_core"},
         "langgraph": {"langchain_core"},
         "pandas": {"pandas"},
+        "presidio": {"presidio_analyzer"},
+        "spacy": {"spacy"},
         "sqlalchemy": {"sqlalchemy"},
         "sqlalchemy_keys": {"sqlalchemy"},
         "sqlalchemy_policy": {"sqlalchemy"},

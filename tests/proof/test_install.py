@@ -31,6 +31,7 @@ EXTRAS = {
     "langchain": "import aisecure.adapters.langchain, aisecure.adapters.langchain_retriever",
     "pkcs11": "import pkcs11; from aisecure.encryption.providers import Pkcs11",
     "pandas": "from aisecure.adapters.pandas import redact_frame",
+    "presidio": "from aisecure.adapters.presidio import PresidioEngine; from aisecure.adapters.spacy import SpacyEngine",
     "redis": "from aisecure.quotas import RedisStore; print(RedisStore('redis://127.0.0.1:1'));"
     " import aisecure.adapters.redis_watcher, aisecure.notices_redis",
     "sql": "import sqlalchemy; from aisecure.adapters.sqlalchemy import EncryptedType; print(EncryptedType);"

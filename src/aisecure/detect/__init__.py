@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aisecure.detect.custom import pattern
 from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector, presidio_name
+from aisecure.detect.engines import EntityEngine
 from aisecure.detect.placeholders import Placeholders, RestoreFilter, restore
 from aisecure.detect.redact import Redacted, RedactFilter, Redactor, Style
 
@@ -36,6 +37,7 @@ __all__ = [
     "CanaryFilter",
     "CanaryGuard",
     "Detector",
+    "EntityEngine",
     "PiiDetector",
     "Placeholders",
     "PseudonymStore",

@@ -15,6 +15,7 @@ from aisecure.detect.coordinates import COORDINATES
 from aisecure.detect.crypto import CRYPTO
 from aisecure.detect.dates import DATES
 from aisecure.detect.email import EMAIL
+from aisecure.detect.engines import Asked, EntityEngine, NamedScan
 from aisecure.detect.entities import ENTITIES
 from aisecure.detect.identifiers import identifiers
 from aisecure.detect.network import IPV4, IPV6, MAC
@@ -68,9 +69,10 @@ class Detector:
         threshold: Findings with a lower score are left out, 0 to 1.
         thresholds: The same by kind, where it is another one.
         allow: Values that are not reported by `scan`, as for `Redactor`.
+        engines: Engines that find what patterns cannot; see `EntityEngine`.
 
     Raises:
-        TypeError: Types are given as one text.
+        TypeError: Types are given as one text, or an engine is none.
         ValueError: A type is unknown, or a threshold is out of range.
     """
 
@@ -86,9 +88,15 @@ class Detector:
         threshold: float = 0.5,
         thresholds: Mapping[str, float] | None = None,
         allow: Collection[Allowed] = (),
+        engines: Iterable[EntityEngine] = (),
     ) -> None:
-        recognizers = tuple(recognizers)
-        known = frozenset(kind for recognizer in recognizers for kind in recognizer.kinds)
+        recognizers, engines = tuple(recognizers), tuple(engines)
+        for engine in engines:
+            if not isinstance(engine, EntityEngine):
+                raise TypeError(f"an engine has kinds and find(text); this is a {type(engine).__name__}")
+        known = frozenset(kind for recognizer in recognizers for kind in recognizer.kinds).union(
+            *(engine.kinds for engine in engines)
+        )
         if isinstance(types, str) or isinstance(exclude, str):
             raise TypeError("types and exclude are collections of kinds, not one text")
         wanted = known if types is None else frozenset(types)
@@ -113,6 +121,15 @@ class Detector:
             for recognizer in recognizers
             if not wanted.isdisjoint(recognizer.kinds)
         )
+        self.asked: Sequence[Asked] = tuple(
+            Asked(
+                engine,
+                {kind: thresholds.get(kind, threshold) for kind in engine.kinds if kind in wanted},
+                self.name,
+            )
+            for engine in engines
+            if not wanted.isdisjoint(engine.kinds)
+        )
 
     @cached_property
     def _engine(self) -> Engine:
@@ -131,8 +148,10 @@ class Detector:
 
         Raises:
             TypeError: It is no text.
+            Unavailable: An engine failed.
         """
-        scan = Scan(self._engine, keep=bool(self._allow), context=context)
+        patterns = Scan(self._engine, keep=bool(self._allow) or bool(self.asked), context=context)
+        scan = NamedScan(patterns, self.asked) if self.asked else patterns
         hits = [piece for piece in (*scan.feed(text), *scan.finish()) if isinstance(piece, Hit)]
         if self._allow:
             hits = [hit for hit in hits if not (hit.value and self._allow(hit.value))]
@@ -152,7 +171,7 @@ _UNASKED = frozenset({UUID_KIND})
 class PiiDetector(Detector):
     """Finds personal data by its shape, check digits and labels; it needs no model and no network.
 
-    It does not find names and places: no pattern can.
+    It does not find names and places: no pattern can, but ``engines`` do.
 
     Args:
         types: Kinds to look for; when None all known ones but ``pii.uuid``, which is no personal data by itself.
@@ -163,9 +182,11 @@ class PiiDetector(Detector):
         thresholds: The same by kind, where it is another one.
         recognizers: Recognisers of your own, asked first; see `pattern`.
         allow: Values that are not reported by `scan`, as for `Redactor`.
+        engines: Engines for names and places, such as `aisecure.adapters.spacy.SpacyEngine`. They see one sentence at a time,
+            in streams too, and what they say of a place where a pattern has found something does not count.
 
     Raises:
-        TypeError: Types or countries are given as one text.
+        TypeError: Types or countries are given as one text, or an engine is none.
         ValueError: A type or country is unknown, or a threshold is out of range.
 
     >>> [(f.kind, f.start, f.end) for f in PiiDetector().scan("Mail ada@example.org, card 4111 1111 1111 1111.")]
@@ -184,6 +205,7 @@ class PiiDetector(Detector):
         thresholds: Mapping[str, float] | None = None,
         recognizers: Iterable[Recognizer] = (),
         allow: Collection[Allowed] = (),
+        engines: Iterable[EntityEngine] = (),
     ) -> None:
         entities = _identifiers(None if countries is None else _codes(countries))
         super().__init__(
@@ -193,6 +215,7 @@ class PiiDetector(Detector):
             threshold=threshold,
             thresholds=thresholds,
             allow=allow,
+            engines=engines,
         )
 
 

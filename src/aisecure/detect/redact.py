@@ -9,6 +9,7 @@ from typing import Literal
 from aisecure.decisions import Finding
 from aisecure.detect.allow import Allowed, AllowList
 from aisecure.detect.detectors import USUALLY_LEFT, Detector, PiiDetector, SecretDetector
+from aisecure.detect.engines import EntityEngine, NamedScan
 from aisecure.detect.placeholders import Placeholders
 from aisecure.detect.scan import Engine, Hit, Scan
 
@@ -53,10 +54,11 @@ class Redactor:
             Tokens of more than 400 characters and key blocks are never allowed.
         reversible: Write numbered placeholders, ``[EMAIL_1]``, that `restore` turns back. Kinds named in
             ``styles`` keep their style and stay unrestorable.
+        engines: Engines for names and places, for the `PiiDetector` of the default.
 
     Raises:
         TypeError: A detector is none, or a collection is one text.
-        ValueError: A style is unknown, is for a kind that no detector knows, or excludes ``reversible``.
+        ValueError: A style is unknown, is for a kind that no detector knows, or excludes ``reversible``; engines beside detectors.
 
     >>> Redactor().redact("Write to ada@example.org or +44 20 7946 0958.").text
     'Write to [EMAIL] or [PHONE].'
@@ -72,10 +74,13 @@ class Redactor:
         styles: Mapping[str, Style] | None = None,
         allow: Collection[Allowed] = (),
         reversible: bool = False,
+        engines: Sequence[EntityEngine] = (),
     ) -> None:
-        detectors = (
-            (PiiDetector(exclude=USUALLY_LEFT), SecretDetector()) if detectors is None else tuple(detectors)
-        )
+        if detectors is None:
+            detectors = (PiiDetector(exclude=USUALLY_LEFT, engines=engines), SecretDetector())
+        elif engines:
+            raise ValueError("engines are for the detectors of the default: give them to a PiiDetector")
+        detectors = tuple(detectors)
         for detector in detectors:
             if not isinstance(detector, Detector):
                 raise TypeError(
@@ -96,6 +101,7 @@ class Redactor:
         self._styles = styles
         self._allow = AllowList(allow)
         self._engine = Engine(source for detector in detectors for source in detector.sources)
+        self._asked = tuple(asked for detector in detectors for asked in detector.asked)
         self._irreversible = self
         if reversible:
             self._irreversible = Redactor(detectors, styles=styles, allow=allow)
@@ -123,9 +129,11 @@ class Redactor:
 
         The pieces it returns join to ``redact(whole).text`` for every way of cutting the whole. It holds back
         less than 512 characters: of an unfinished word or number, of an entity, of the header of a key block.
-        Tokens and key blocks of any length are replaced while they pass.
+        Tokens and key blocks of any length are replaced while they pass. With engines a sentence is held back, up to 1,000
+        characters, or to the end of what a pattern found in its last ones.
         """
-        scan = Scan(self._engine, keep=self._keep, context=context)
+        patterns = Scan(self._engine, keep=self._keep or bool(self._asked), context=context)
+        scan = NamedScan(patterns, self._asked) if self._asked else patterns
         return RedactFilter(self, scan, placeholders or Placeholders())
 
     def irreversible(self) -> Redactor:
@@ -165,7 +173,7 @@ class RedactFilter:
 
     __slots__ = ("_hits", "_placeholders", "_redactor", "_scan")
 
-    def __init__(self, redactor: Redactor, scan: Scan, placeholders: Placeholders) -> None:
+    def __init__(self, redactor: Redactor, scan: Scan | NamedScan, placeholders: Placeholders) -> None:
         self._redactor = redactor
         self._scan = scan
         self._placeholders = placeholders

@@ -315,3 +315,24 @@ def test_a_scan_can_print_the_texts_with_labels(tmp_path: Path) -> None:
         b'Dear reader,\nmail [EMAIL] or\n  call [PHONE].\n\xff\n{"mail": "[EMAIL]"}\n'
     )
     assert run("scan", "--redact", "--json", tmp_path / "mail.txt").exit_code == 2
+
+
+def test_stand_ins_need_a_key_that_only_its_owner_may_read(tmp_path: Path) -> None:
+    (tmp_path / "mail.txt").write_text(TEXT)
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
+    result = run("redact", "--style", "fake", "--key-file", key, tmp_path / "mail.txt")
+    assert result.exit_code == 0
+    assert "ada@example.org" not in result.stdout
+    assert re.search(r"mail [a-z]{3}@example\.(org|net|com) or", result.stdout)
+    assert result.stdout == run("redact", "--style", "fake", "--key-file", key, tmp_path / "mail.txt").stdout
+    assert run("redact", "--style", "fake", tmp_path / "mail.txt").exit_code == 2
+    key.chmod(0o644)
+    assert "chmod 600" in run("redact", "--style", "fake", "--key-file", key, tmp_path / "mail.txt").stderr
+    key.chmod(0o600)
+    key.write_bytes(b"short")
+    assert run("redact", "--style", "fake", "--key-file", key, tmp_path / "mail.txt").exit_code == 3
+    assert (
+        run("redact", "--style", "fake", "--key-file", tmp_path / "no", tmp_path / "mail.txt").exit_code == 3
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from aisecure.cli._pii_options import detectors, looking
 from aisecure.cli._pii_replace import replacing
 from aisecure.cli._printable import printable
 from aisecure.cli._text_files import opened
-from aisecure.detect import Redactor
+from aisecure.detect import Redactor, fake
+from aisecure.errors import Misconfigured
 from aisecure.storage import check_name, file_error
+
+_LEAST_KEY = 32
 
 
 @click.command("redact")
@@ -24,20 +28,29 @@ from aisecure.storage import check_name, file_error
 @click.option("--force", is_flag=True, help="Replace a target that exists.")
 @click.option(
     "--style",
-    type=click.Choice(["label", "mask", "drop"]),
+    type=click.Choice(["label", "mask", "drop", "fake"]),
     default="label",
     show_default=True,
     help="What stands there instead.",
 )
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="Of --style fake: a file of 32 random bytes or more that only its owner may read.",
+)
 @looking
-def command(file: str, output: str, style: Any, *, force: bool, **options: Any) -> None:
+def command(
+    file: str, output: str, style: Any, key_file: Path | None, *, force: bool, **options: Any
+) -> None:
     """Write FILE without its personal data and secrets, as UTF-8; - is standard input or output.
 
     Dates and links are redacted too: leave them with --exclude pii.date_time,pii.url. In .json, .jsonl and .ndjson files
     what was JSON stays JSON: a number that is redacted becomes a string. A target that is a file appears only when all of it
     is written.
     """
-    redactor = Redactor(detectors(**options), style=style)
+    if (style == "fake") != (key_file is not None):
+        raise click.UsageError("--style fake and --key-file belong together")
+    redactor = Redactor(detectors(**options), style=style if key_file is None else fake(_key(key_file)))
     counts: Counter[str] = Counter()
     if output != "-":
         check_name(Path(output))
@@ -60,3 +73,25 @@ def command(file: str, output: str, style: Any, *, force: bool, **options: Any) 
         except OSError as err:
             raise file_error(Path(output), err) from err
     click.echo(f"{counts.total()} redacted", err=True)
+
+
+def _key(path: Path) -> bytes:
+    """Return the key in a file.
+
+    Raises:
+        Misconfigured: It is missing, too short, or others may read it.
+    """
+    check_name(path)
+    try:
+        with path.open("rb") as source:
+            is_private = not os.fstat(source.fileno()).st_mode & 0o077
+            key = source.read(4096)
+    except OSError as err:
+        raise file_error(path, err) from err
+    if not is_private:
+        raise Misconfigured(f"{path.name}: others may read the key; run: chmod 600 {path.name}")
+    if len(key) < _LEAST_KEY:
+        raise Misconfigured(
+            f"{path.name}: a key has {_LEAST_KEY} bytes or more; make one: head -c 32 /dev/urandom > {path.name}"
+        )
+    return key

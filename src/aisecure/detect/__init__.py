@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aisecure.detect.canary import CanaryFilter as CanaryFilter
     from aisecure.detect.canary import CanaryGuard as CanaryGuard
     from aisecure.detect.datasets import redact_jsonl as redact_jsonl
+    from aisecure.detect.fakes import fake as fake
     from aisecure.detect.guards import RedactGuard as RedactGuard
     from aisecure.detect.pseudonym_store import PseudonymStore as PseudonymStore
     from aisecure.detect.pseudonym_store import ValueDigest as ValueDigest
@@ -53,6 +54,7 @@ __all__ = [
     "ValueDigest",
     "build",
     "encrypted",
+    "fake",
     "keyed_hash",
     "pattern",
     "presidio_name",
@@ -69,6 +71,7 @@ _HOME = {
     "PseudonymStore": "pseudonym_store",
     "PseudonymVault": "vault",
     "encrypted": "styles",
+    "fake": "fakes",
     "keyed_hash": "styles",
     "RedactGuard": "guards",
     "redact_jsonl": "datasets",

@@ -6,6 +6,7 @@ from aisecure.detect.detectors import USUALLY_LEFT, Detector, PiiDetector, Secre
 from aisecure.detect.guards import RedactGuard
 from aisecure.detect.redact import Redactor
 from aisecure.detect.settings import Settings
+from aisecure.detect.uuids import KIND as UUID_KIND
 from aisecure.errors import Misconfigured
 from aisecure.guard import Guard
 
@@ -37,20 +38,22 @@ def guards(settings: Settings) -> tuple[Guard, ...]:
 
 
 def _detectors(settings: Settings) -> list[Detector]:
+    countries, spelled_out, threshold = settings.countries, settings.spelled_out, settings.threshold
+    pii = PiiDetector(countries=countries).types | {UUID_KIND}
+    secrets = SecretDetector().types
+    for key in ("types", "exclude"):
+        unknown = (getattr(settings, key) or frozenset()) - pii - secrets
+        if unknown:
+            known = ", ".join(sorted(pii | secrets))
+            raise Misconfigured(f"[detect] {key}: unknown {sorted(unknown)}; known are {known}")
     if settings.types is None:
-        return [
-            PiiDetector(exclude=USUALLY_LEFT, threshold=settings.threshold),
-            SecretDetector(threshold=settings.threshold),
-        ]
-    pii, secrets = PiiDetector().types, SecretDetector().types
-    unknown = settings.types - pii - secrets
-    if unknown:
-        raise Misconfigured(
-            f"[detect] types: unknown {sorted(unknown)}; known are {', '.join(sorted(pii | secrets))}"
-        )
-    if not settings.types:
+        left = USUALLY_LEFT | settings.exclude | {UUID_KIND}
+        wanted = (pii | secrets) - left
+    else:
+        wanted = settings.types - settings.exclude
+    if not wanted:
         raise Misconfigured("[detect] types: is empty; write kinds, or enabled = false")
     return [
-        PiiDetector(settings.types & pii, threshold=settings.threshold),
-        SecretDetector(settings.types & secrets, threshold=settings.threshold),
+        PiiDetector(wanted & pii, countries=countries, threshold=threshold, spelled_out=spelled_out),
+        SecretDetector(wanted & secrets, threshold=threshold),
     ]

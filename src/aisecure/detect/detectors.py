@@ -23,6 +23,7 @@ from aisecure.detect.payment import CARD, CARD_DETAILS, IBAN
 from aisecure.detect.phone import PHONES
 from aisecure.detect.recognizer import Recognizer
 from aisecure.detect.scan import Engine, Hit, Scan, Source
+from aisecure.detect.spelled import SpelledOut
 from aisecure.detect.tokens import CONTEXT_TOKENS, PREFIXED, URL_PASSWORD
 from aisecure.detect.urls import URLS
 from aisecure.detect.usernames import USERNAMES
@@ -184,6 +185,7 @@ class PiiDetector(Detector):
         allow: Values that are not reported by `scan`, as for `Redactor`.
         engines: Engines for names and places, such as `aisecure.adapters.spacy.SpacyEngine`. They see one sentence at a time,
             in streams too, and what they say of a place where a pattern has found something does not count.
+        spelled_out: Find ``name at domain dot com`` and the like too. A stream then holds back a sentence, as with engines.
 
     Raises:
         TypeError: Types or countries are given as one text, or an engine is none.
@@ -206,6 +208,7 @@ class PiiDetector(Detector):
         recognizers: Iterable[Recognizer] = (),
         allow: Collection[Allowed] = (),
         engines: Iterable[EntityEngine] = (),
+        spelled_out: bool = False,
     ) -> None:
         entities = _identifiers(None if countries is None else _codes(countries))
         super().__init__(
@@ -215,7 +218,7 @@ class PiiDetector(Detector):
             threshold=threshold,
             thresholds=thresholds,
             allow=allow,
-            engines=engines,
+            engines=(*engines, SpelledOut()) if spelled_out else engines,
         )
 
 

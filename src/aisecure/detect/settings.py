@@ -14,6 +14,9 @@ class Settings(BaseModel):
 
     Attributes:
         types: Kinds to look for, such as ``pii.email`` or ``secret.jwt``; when None all known ones but dates and links.
+        exclude: Kinds that are left out of these.
+        countries: ISO 3166-1 alpha-2 codes: of the identifiers that single countries issue only those of these; all when None.
+        spelled_out: Find addresses such as ``name (at) domain (dot) com`` too.
         threshold: Findings with a lower score are ignored.
         style: As for `Redactor`; with ``restore`` only ``label``.
         styles: Style by kind, where it is another one.
@@ -26,6 +29,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     types: frozenset[str] | None = None
+    exclude: frozenset[str] = frozenset()
+    countries: frozenset[str] | None = None
+    spelled_out: bool = False
     threshold: float = Field(default=0.5, ge=0, le=1)
     style: Literal["label", "mask", "drop"] = "label"
     styles: dict[str, Literal["label", "mask", "drop"]] = Field(default_factory=dict)

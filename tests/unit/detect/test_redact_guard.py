@@ -346,3 +346,16 @@ def test_a_key_says_what_a_value_is_in_streamed_arguments_as_in_whole_ones(size:
     wanted = {"medical_record_number": "[MEDICAL_RECORD_NUMBER]", "count": "4471203"}
     assert json.loads("".join(map(openai_text, stream("x")))) == wanted
     assert json.loads(str(whole("x")["arguments"])) == wanted
+
+
+def test_settings_choose_countries_and_leave_kinds_out(tmp_path: Path) -> None:
+    ports = memory_ports(tmp_path)
+    (guard,) = build(
+        Settings(countries=frozenset({"US"}), exclude=frozenset({"pii.phone"}), spelled_out=True), ports
+    )
+    text = "NINO AB123456C, SSN 536-90-4399, +44 20 7946 0958, ada (at) example (dot) org"
+    assert isinstance(guard, RedactGuard)
+    assert guard.redactor.redact(text).text == "NINO AB123456C, SSN [US_SSN], +44 20 7946 0958, [EMAIL]"
+    for wrong in ({"countries": frozenset({"XX"})}, {"exclude": frozenset({"pii.none"})}):
+        with pytest.raises(Misconfigured, match="detect"):
+            build(Settings(**wrong), ports)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.adapters.servers import Switch, serve_asgi, serve_wsgi
 from tests.unit.encryption.tls_parts import Authority
+from websockets.asyncio.client import connect as aconnect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as ws_connect
 
@@ -502,8 +503,13 @@ class TestAsgi:
         assert caught.value.response.status_code == 403
         assert json.loads(caught.value.response.body)["code"] == "transport.insecure"
         assert events.types == ["transport.insecure"]
-        with ws_connect(tls, ssl=client_context(ca=ca.file), proxy=None) as socket_:
-            assert socket_.recv() == "wss"
+
+        # As in test_client_certificates: without threads.
+        async def greeting() -> str:
+            async with aconnect(tls, ssl=client_context(ca=ca.file), proxy=None) as socket_:
+                return await socket_.recv()
+
+        assert asyncio.run(greeting()) == "wss"
 
     def run(self, app, scope):
         sent = []

@@ -7,7 +7,6 @@ forty hexadecimal digits, whose case is not checked (EIP-55): an address with a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from aisecure.detect.expressions import lazy
 from aisecure.detect.recognizer import Candidate, Recognizer
@@ -49,6 +48,8 @@ def _is_base58check(text: str) -> bool:
     >>> _is_base58check("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"), _is_base58check("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb")
     (True, False)
     """
+    from hashlib import sha256  # takes 3 ms, which most programs need not
+
     letters = _XRP if text[0] == "r" else _BITCOIN
     number = 0
     for character in text:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from aisecure.decisions import Finding
+from aisecure.detect.expressions import lazy
 from aisecure.detect.scan import Hit, Scan
 from aisecure.errors import Unavailable
 
@@ -21,14 +22,14 @@ LONGEST_SENTENCE = 1000
 #: What a pattern found is shown to engines as it is up to this length; longer (keys, tokens) it parts a sentence.
 _LONGEST_SHOWN = 200
 
-_END = re.compile(r"[.!?…]{1,3}[\"')\]”’]{0,2}\s|\n[ \t\r]*\n|[。！？]")  # noqa: RUF001
+_END = lazy(r"[.!?…]{1,3}[\"')\]”’]{0,2}\s|\n[ \t\r]*\n|[。！？]")  # noqa: RUF001
 # A full stop after one of these ends no sentence.
-_ABBREVIATION = re.compile(
+_ABBREVIATION = lazy(
     r"(?:(?<![^\W_])[^\W\d_]|\b(?:dr|mr|mrs|ms|mx|prof|st|sr|jr|rev|hon|gen|col|capt|lt|sgt|no|nr|vs|cf|inc|ltd|co|corp|dept|approx|fig|hr|fr|hrn"
     r"|mme|mlle|sra|srta|dott|sig|bzw|usw|etc))\.\Z",
     re.IGNORECASE,
 )
-_BLANK = re.compile(r"\s")
+_BLANK = lazy(r"\s")
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from aisecure.decisions import Finding
+from aisecure.detect.expressions import lazy
 
 __all__ = ["SpelledOut"]
 
@@ -18,7 +19,7 @@ _DOT = (
     rf"(?:\s{{0,2}}{_OPEN}\s?(?:dot|punkt|punto|\.)\s?{_CLOSE}\s{{0,2}}|\s(?:dot|punkt|punto)\s|\s\.\s|_dot_)"
 )
 _LABEL = r"[^\W_](?:[^\W_]|-){0,62}"
-_ADDRESS = re.compile(
+_ADDRESS = lazy(
     # Either the sign or a full stop is spelled, or both.
     rf"(?<![\w.+@-])[^\W_][\w.%+-]{{0,63}}?(?:{_AT}{_LABEL}(?:(?:{_DOT}|\.){_LABEL}){{0,3}}(?:{_DOT}|\.)|@{_LABEL}(?:(?:{_DOT}|\.){_LABEL}){{0,3}}{_DOT})"
     r"[a-z]{2,24}(?![\w@])",

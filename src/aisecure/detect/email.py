@@ -20,6 +20,8 @@ KIND = "pii.email"
 LOCAL_MAX = 100
 DOMAIN_MAX = 99
 
+# In the queries of links it is percent-encoded (RFC 3986 section 2.1).
+_SIGN = lazy("@|%40")
 _AFTER_LAST_FOREIGN = lazy(r".*[^\w.+%'~-]", re.DOTALL)
 _DOMAIN = lazy(r"(?:[^\W_][\w-]{0,62}\.)+([^\W_][\w-]{0,62})")
 _ASCII_TLD = lazy(r"xn--[a-z0-9-]{2,59}|[a-z]{2,24}", re.IGNORECASE | re.ASCII)
@@ -31,18 +33,17 @@ _FILE_SUFFIXES = frozenset({"gif", "jpeg", "jpg", "png", "service", "socket", "s
 def _find(block: Window) -> Iterator[Candidate]:
     window, at = block.text, block.at
     free = at  # an address does not begin inside the one before
-    sign = window.find("@", at)
-    while sign >= 0:
+    for found in _SIGN.finditer(window, at):
+        sign = found.start()
         low = max(free, sign - LOCAL_MAX)
         foreign = _AFTER_LAST_FOREIGN.match(window[low:sign])
         start = low + foreign.end() if foreign else low
         while start < sign and window[start] in ".+%'~-":
             start += 1
-        end = _domain_end(window, sign + 1) if start < sign else 0
+        end = _domain_end(window, found.end()) if start < sign else 0
         if end and not _is_repository(window, start, sign, end):
             yield Candidate(start, end, KIND, 1.0)
             free = end
-        sign = window.find("@", sign + 1)
 
 
 def _domain_end(window: str, start: int) -> int:
@@ -72,4 +73,4 @@ def _is_repository(window: str, start: int, sign: int, end: int) -> bool:
     )
 
 
-EMAIL = Recognizer((KIND,), lazy("@"), _find)
+EMAIL = Recognizer((KIND,), lazy("@|%99"), _find)

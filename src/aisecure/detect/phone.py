@@ -22,7 +22,9 @@ _GAP = r"[ .\-/()\xa0–]"  # noqa: RUF001
 _EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,6}(?!\d))?"
 _NOT_INSIDE = r"(?<![\w+])(?<!\d[-.,])"
 
-_INTERNATIONAL = lazy(rf"(?<![\w+])\+\(?\d(?:{_GAP}{{0,3}}\d){{6,14}}(?!\d){_EXTENSION}", re.IGNORECASE)
+_INTERNATIONAL = lazy(
+    rf"(?<![\w+])(?:\+|%2B)\(?\d(?:{_GAP}{{0,3}}\d){{6,14}}(?!\d){_EXTENSION}", re.IGNORECASE
+)
 _NORTH_AMERICAN = lazy(
     rf"{_NOT_INSIDE}(?:(?:00)?1{_GAP}{{1,2}})?(?:\(\d{{3}}\)[ -]?|\d{{3}}[ .\-])(\d{{3}})[ .\-](\d{{4}})"
     rf"(?![\w]|[-.]\d){_EXTENSION}(?!\w)|"
@@ -94,7 +96,7 @@ def _doubted(window: str, start: int, score: float) -> float:
 
 
 PHONES = (
-    Recognizer((KIND,), lazy(r"\+\(?9"), _find_international),
+    Recognizer((KIND,), lazy(r"(?:\+|%9[Aa])\(?9"), _find_international),
     Recognizer((KIND,), lazy(r"9{3}(?:\)[ -]?|[ .\-])9{3}[ .\-]9{4}"), _find_north_american),
     Recognizer((KIND,), lazy(r"99{1,4}\)?[ .\-/]9{2}"), _find_trunk_zero),
     Recognizer((KIND,), lazy(rf"9(?:{_GAP}{{0,2}}9){{6,14}}(?![\w]|[-.,:/]9)"), _find_groups),

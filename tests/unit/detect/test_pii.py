@@ -7,7 +7,7 @@ import random
 import pytest
 from tests.unit.detect.samples import PII
 
-from aisecure.detect import PiiDetector, presidio_name
+from aisecure.detect import PiiDetector, Redactor, presidio_name
 from aisecure.detect.checksums import luhn, mod97
 from aisecure.detect.payment import card_brand
 
@@ -253,3 +253,8 @@ def test_check_digits_agree_with_their_definitions() -> None:
         doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
         assert luhn(digits) == (sum(sum(map(int, str(d))) for d in doubled) % 10 == 0)
         assert mod97(digits) == (int(digits) % 97 == 1)
+
+
+def test_what_is_percent_encoded_in_a_query_is_found() -> None:
+    text = "https://x.example/u?email=ada%40example.org&phone=%2B442079460958&page=2"
+    assert Redactor().redact(text).text == "https://x.example/u?email=[EMAIL]&phone=[PHONE]&page=2"

@@ -24,6 +24,7 @@ _COMMANDS = {
     "elevate": "elevate",
     "files": "files",
     "init": "init",
+    "injection": "injection",
     "keys": "keys",
     "models": "models",
     "pii": "pii",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from aisecure.cli._json_rows import rows
 from aisecure.cli._pii_options import detectors, listed, looking
 from aisecure.cli._printable import printable
 from aisecure.cli._table import print_table
 from aisecure.detect.evaluate import Evaluation, evaluate
 from aisecure.errors import Misconfigured
-from aisecure.storage import file_error
 
 _EXIT_NO = 1
 
@@ -78,7 +76,7 @@ def command(
     begun = time.perf_counter()
     try:
         result = evaluate(
-            kept.passing(row for path in files for row in _rows(path)),
+            kept.passing(row for path in files for row in rows(path)),
             looked_for,
             leave_out=listed(leave_out),
             equal=dict(map(_equal, equal)),
@@ -154,21 +152,3 @@ def _print_evaluation(result: Evaluation, seconds: float) -> None:
     click.echo(
         f"macro F1 {result.macro_f1():.3f}, strict {result.macro_f1(strict=True):.3f}; {result.rows} rows, {result.characters / max(seconds, 1e-9) / 1e6:.2f} MB/s"
     )
-
-
-def _rows(path: Path) -> Iterator[Any]:
-    open_text: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with open_text(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except (ValueError, RecursionError):
-                        raise Misconfigured(f"{printable(path.name)}: line {number} is no JSON") from None
-    except UnicodeDecodeError:
-        raise Misconfigured(f"{printable(path.name)}: is not UTF-8") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise Misconfigured(f"{printable(path.name)}: is no whole file of gzip") from None
-    except OSError as err:
-        raise file_error(path, err) from err

@@ -1,4 +1,4 @@
-"""Personal data and secrets: found, replaced, and given back, in whole texts and in streams.
+"""Personal data, secrets and injected instructions: found, replaced, and given back, in whole texts and in streams.
 
 `PiiDetector` and `SecretDetector` say where something is; `Redactor` replaces it, also in a text that arrives
 in pieces; `restore` turns placeholders back; `RedactGuard` does all of it for every call.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aisecure.detect.datasets import redact_jsonl as redact_jsonl
     from aisecure.detect.fakes import fake as fake
     from aisecure.detect.guards import RedactGuard as RedactGuard
+    from aisecure.detect.injection.detector import InjectionDetector as InjectionDetector
+    from aisecure.detect.injection.guard import InjectionGuard as InjectionGuard
     from aisecure.detect.pseudonym_store import PseudonymStore as PseudonymStore
     from aisecure.detect.pseudonym_store import ValueDigest as ValueDigest
     from aisecure.detect.settings import Settings as Settings
@@ -39,6 +41,8 @@ __all__ = [
     "CanaryGuard",
     "Detector",
     "EntityEngine",
+    "InjectionDetector",
+    "InjectionGuard",
     "PiiDetector",
     "Placeholders",
     "PseudonymStore",
@@ -68,6 +72,8 @@ _HOME = {
     "Canary": "canary",
     "CanaryFilter": "canary",
     "CanaryGuard": "canary",
+    "InjectionDetector": "injection.detector",
+    "InjectionGuard": "injection.guard",
     "PseudonymStore": "pseudonym_store",
     "PseudonymVault": "vault",
     "encrypted": "styles",

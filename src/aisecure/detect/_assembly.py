@@ -14,11 +14,23 @@ __all__ = ["guards"]
 
 
 def guards(settings: Settings) -> tuple[Guard, ...]:
-    """Return the guard of these settings.
+    """Return the guards of these settings; what is read for instructions is read before anything is redacted.
 
     Raises:
         Misconfigured: As for `aisecure.detect.build`.
     """
+    return (*_injection(settings), *_redaction(settings))
+
+
+def _injection(settings: Settings) -> tuple[Guard, ...]:
+    if settings.injection == "off":
+        return ()
+    from aisecure.detect.injection.guard import InjectionGuard
+
+    return (InjectionGuard(shadow=settings.injection == "watch"),)
+
+
+def _redaction(settings: Settings) -> tuple[Guard, ...]:
     if not (settings.input or settings.output):
         if settings.restore:
             raise Misconfigured("[detect] restore: needs input = true")

@@ -24,6 +24,7 @@ class Settings(BaseModel):
         input: Redact the input.
         output: Redact the output.
         restore: The model sees placeholders, and the caller gets the originals back.
+        injection: Look for instructions to the model: ``refuse`` such inputs, ``watch`` for them, or ``off``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,3 +40,4 @@ class Settings(BaseModel):
     input: bool = True
     output: bool = True
     restore: bool = False
+    injection: Literal["off", "watch", "refuse"] = "off"

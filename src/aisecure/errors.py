@@ -158,6 +158,18 @@ class InputRejected(Denied):
     default_code = "input.rejected"
     default_detail = "The input was rejected."
 
+    def problem(self, *, instance: str | None = None) -> dict[str, Any]:
+        """Return the problem document, for an input that does not follow its schema with the places and rules as ``errors``."""
+        body = super().problem(instance=instance)
+        errors = [
+            {"pointer": finding.path, "rule": finding.kind.removeprefix("schema.")}
+            for finding in (self.decision.findings if self.decision else ())
+            if finding.kind.startswith("schema.")
+        ]
+        if errors:
+            body["errors"] = errors
+        return body
+
 
 class QuotaExceeded(Denied):
     """A limit is used up. Wait ``retry_after`` seconds."""

@@ -19,8 +19,11 @@ CONTENT_TYPE = "application/problem+json"
 #: Codes whose HTTP status is more exact than that of their class.
 _STATUS = {
     "authn.throttled": 429,
-    "input.too_large": 413,
+    "input.content_type": 415,
     "input.media_type": 415,
+    "input.too_large": 413,
+    "input.upload_size": 413,
+    "input.upload_type": 415,
     "quota.circuit_open": 503,
     "quota.overloaded": 503,
 }

@@ -50,6 +50,7 @@ from urllib.parse import quote
 from aisecure.adapters._answer import Answer, Message, Outlet, Receive, Send
 from aisecure.adapters._certificates import ClientCertificates, of_scope
 from aisecure.adapters._challenges import Challenges
+from aisecure.adapters._content_types import ContentTypes
 from aisecure.adapters._credentials import read_credential, with_proofs
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._guarded_http import App, serve
@@ -81,7 +82,7 @@ Resources = Mapping[str, str] | Callable[[Scope], str | None]
 
 _WANTED = frozenset(
     {
-        b"authorization", b"content-length", b"content-type", b"dpop", b"traceparent", b"x-api-key",
+        b"authorization", b"content-length", b"content-type", b"dpop", b"traceparent", b"transfer-encoding", b"x-api-key",
         b"x-forwarded-for", b"x-request-id",
     }
 )  # fmt: skip
@@ -125,6 +126,9 @@ class AISecureMiddleware:
             ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11), also with a refusal. Of a stream it is what
             was known when its head left. Limits are told by their names, of which callers then learn; never by keys.
         redact: What is redacted in the bodies of requests and responses; None redacts nothing.
+        content_types: Media types that request bodies may have, such as ``["application/json"]``, or for each path:
+            ``{"/files": ["multipart/form-data"], "/*": ["application/json"]}``, of which the first that fits counts. Others are
+            refused (415) before the application sees them. None takes any.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -144,6 +148,7 @@ class AISecureMiddleware:
         protected_resource: ProtectedResource | None = None,
         ratelimit_headers: bool = False,
         redact: RedactBodies | None = None,
+        content_types: Collection[str] | Mapping[str, Collection[str]] | None = None,
     ) -> None:
         if not isinstance(shield, Shield):
             raise TypeError("AISecureMiddleware takes an application and a Shield")
@@ -164,6 +169,7 @@ class AISecureMiddleware:
         self._metadata = protected_resource
         self._tells_limits = ratelimit_headers
         self._redact = redact
+        self._content_types = None if content_types is None else ContentTypes(content_types)
         self._challenges = Challenges(shield, protected_resource)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,6 +206,8 @@ class AISecureMiddleware:
             with self.shield.acting_as(
                 principal, source=request.source, request_id=request.request_id, trace=request.trace
             ):
+                if self._content_types is not None:
+                    receive = self._of_known_types(self._content_types, principal, request, receive, answer)
                 if self._redact is not None and self._redact.covers(request.path):
                     await self._redacted(self._redact, scope, receive, principal, request, answer)
                 else:
@@ -357,6 +365,30 @@ class AISecureMiddleware:
         if callable(self._resources):
             return self._resources(scope)
         return self._resources.get(path)
+
+    def _of_known_types(
+        self, rule: ContentTypes, principal: Principal, request: _Request, receive: Receive, answer: Answer
+    ) -> Receive:
+        """Return a ``receive`` that refuses a body of a type that is not taken."""
+        err = rule.refusal(request.path, request.headers.get(b"content-type", _NONE))
+        if err is None:
+            return receive
+
+        def refuse() -> Denied:
+            call = self._call(principal, request, "connect", f"http:{request.path[:MAX_PATH_CHARS]}")
+            return refused(self.shield.passage(call), err)
+
+        if request.first(b"content-length").strip("0 ") or request.first(b"transfer-encoding"):
+            raise refuse()
+
+        async def typed() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and message.get("body"):  # HTTP/2 announces no body
+                answer.refusal = refuse()
+                raise answer.refusal
+            return message
+
+        return typed
 
     def _limited(self, principal: Principal, request: _Request, receive: Receive, answer: Answer) -> Receive:
         """Return a ``receive`` that refuses a body over the limit."""

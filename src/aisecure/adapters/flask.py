@@ -21,7 +21,7 @@ what a protected function is given.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
@@ -34,6 +34,7 @@ from aisecure._flow import drive
 from aisecure.adapters._bodies import media_type
 from aisecure.adapters._certificates import ClientCertificates, of_environ
 from aisecure.adapters._challenges import Challenges
+from aisecure.adapters._content_types import ContentTypes
 from aisecure.adapters._credentials import read_credential, with_proofs
 from aisecure.adapters._form import refused, too_large
 from aisecure.adapters._https import Hsts, HttpsRule
@@ -47,18 +48,29 @@ from aisecure.adapters._redact_bodies import RedactBodies
 from aisecure.adapters._redacted_views import redact_request, redact_response
 from aisecure.adapters._redaction import Redaction
 from aisecure.adapters._target import ExternalAddress
+from aisecure.adapters._uploads import CheckedFile, checked, recorded
 from aisecure.adapters.asgi import MAX_BODY_BYTES, MAX_PATH_CHARS
 from aisecure.call import Call, Credential, current_context, known_principal
-from aisecure.errors import AISecureError, AuthenticationError, Misconfigured
+from aisecure.errors import AISecureError, AuthenticationError, InputRejected, Misconfigured
 from aisecure.ports import EventSink
 from aisecure.principal import Principal
+from aisecure.sanitize.uploads import UploadPolicy
 from aisecure.shield import Shield
 from aisecure.standing import collect_standings
 
 if TYPE_CHECKING:
     from aisecure.authn.protected_resource import ProtectedResource
 
-__all__ = ["AISecure", "HttpsOnly", "RedactBodies", "current_principal", "limit", "require"]
+__all__ = [
+    "AISecure",
+    "CheckedFile",
+    "HttpsOnly",
+    "RedactBodies",
+    "current_principal",
+    "limit",
+    "require",
+    "upload",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -152,6 +164,51 @@ def limit(*limits: Any, **options: Unpack[LimitOptions]) -> Callable[[F], F]:
     return decorate
 
 
+def upload(policy: UploadPolicy | None = None, *, field: str = "file") -> Callable[[F], F]:
+    """Return a decorator for views that gives them one file of the form, checked by content, as an argument of that name.
+
+    ::
+
+        @app.post("/files")
+        @upload(UploadPolicy(types=["application/pdf"]))
+        def keep(file: CheckedFile) -> str:
+            return file.upload.type
+
+    Set ``max_body_bytes`` of `AISecure` to what a form with such a file weighs: the framework has read the whole body by then,
+    to a temporary file where it is larger than 500 KB.
+
+    Args:
+        policy: What is let in; see `aisecure.sanitize.UploadPolicy`.
+        field: Name of the form's field and of the view's argument.
+
+    Raises:
+        Misconfigured: The field's name is no name of an argument.
+    """
+    if not field.isidentifier():
+        raise Misconfigured("upload: field is the name of an argument too", code="config.upload")
+    rule = policy or UploadPolicy()
+
+    def decorate(view: F) -> F:
+        @wraps(view)
+        def given(*args: Any, **kwargs: Any) -> Any:
+            extension = current_app.extensions.get("aisecure")
+            shield = None if extension is None else extension.shield
+            route = f"route:{request.method} {'*' if request.url_rule is None else request.url_rule.rule}"
+            files = request.files.getlist(field)
+            if len(files) != 1:
+                err = InputRejected(f"Send one file as {field!r} of a form.", code="input.upload_count")
+                raise recorded(err, shield, route)
+            file = files[0]
+            kwargs[field] = checked(
+                file.stream, file.filename or "", file.content_type or "", rule, shield, route
+            )
+            return current_app.ensure_sync(view)(*args, **kwargs)
+
+        return cast("F", given)
+
+    return decorate
+
+
 class AISecure:
     """The extension: ``AISecure(shield).init_app(app)``, or ``AISecure(app, shield)`` at once.
 
@@ -168,6 +225,7 @@ class AISecure:
         ratelimit_headers: As for `aisecure.adapters.asgi.AISecureMiddleware`.
         redact: What is redacted in the bodies of requests and responses; None redacts nothing. A response is redacted after
             the app's hooks, whichever were registered first.
+        content_types: As for `aisecure.adapters.asgi.AISecureMiddleware`.
 
     Raises:
         Misconfigured: A setting cannot be used.
@@ -184,6 +242,7 @@ class AISecure:
         protected_resource: ProtectedResource | None = None,
         ratelimit_headers: bool = False,
         redact: RedactBodies | None = None,
+        content_types: Collection[str] | Mapping[str, Collection[str]] | None = None,
     ) -> None:
         apps = [part for part in parts if isinstance(part, Flask)]
         shields = [part for part in parts if isinstance(part, Shield)]
@@ -200,6 +259,7 @@ class AISecure:
         self._metadata = protected_resource
         self._tells_limits = ratelimit_headers
         self._redact = redact
+        self._content_types = None if content_types is None else ContentTypes(content_types)
         self._challenges = Challenges(self.shield, protected_resource)
         for app in apps:
             self.init_app(app)
@@ -229,6 +289,8 @@ class AISecure:
 
     def _begin(self) -> Response | None:
         answer = self._enter()
+        if answer is None and self._content_types is not None:
+            self._require_content_type(self._content_types)
         rule = self._redact
         if answer is None and rule is not None and rule.covers(request.path):
             resource = f"http:{request.method} {request.path[:MAX_PATH_CHARS]}"
@@ -267,6 +329,21 @@ class AISecure:
         call = Call(nobody, "connect", resource, None, source, identifier, "", trace, credential)
         stack.enter_context(self.shield.acting_as(self.shield.authenticate(call).principal))
         return None
+
+    def _require_content_type(self, types: ContentTypes) -> None:
+        # A server that unpacks chunks says so by the header or by the flag; without either there is no body.
+        if not (
+            request.content_length
+            or "Transfer-Encoding" in request.headers
+            or (request.content_length is None and request.environ.get("wsgi.input_terminated"))
+        ):
+            return
+        stated = request.headers.get("Content-Type")
+        # WSGI has joined fields that came twice, by a comma, which no content type has outside of quotes.
+        err = types.refusal(request.path, [] if stated is None or "," in stated else [stated])
+        if err is not None:
+            call = current_context().call("connect", f"http:{request.path[:MAX_PATH_CHARS]}")
+            raise refused(self.shield.passage(call), err)
 
     def _credential(self) -> Credential | None:
         headers, environ = request.headers, request.environ

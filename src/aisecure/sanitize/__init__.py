@@ -2,6 +2,8 @@
 
 `sanitize_html` keeps harmless markup; `encode` turns text into data for one place (element, attribute, URL, script,
 shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard` and `TextGuard` do it for every call.
+`validated` and `SchemaGuard` let inputs and answers through only when they follow a schema;
+`check_upload` looks at files.
 """
 
 from __future__ import annotations
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
     from aisecure.sanitize.policy import CHAT as CHAT
     from aisecure.sanitize.policy import PLAIN as PLAIN
     from aisecure.sanitize.policy import HtmlPolicy as HtmlPolicy
+    from aisecure.sanitize.schemas import JsonLimits as JsonLimits
+    from aisecure.sanitize.schemas import SchemaGuard as SchemaGuard
+    from aisecure.sanitize.schemas import parse_output as parse_output
     from aisecure.sanitize.settings import Settings as Settings
     from aisecure.sanitize.streams import HtmlEscapeFilter as HtmlEscapeFilter
     from aisecure.sanitize.streams import TagEscapeFilter as TagEscapeFilter
     from aisecure.sanitize.streams import escape_tags as escape_tags
+    from aisecure.sanitize.uploads import Upload as Upload
+    from aisecure.sanitize.uploads import UploadPolicy as UploadPolicy
+    from aisecure.sanitize.uploads import check_upload as check_upload
+    from aisecure.sanitize.validate import validated as validated
 
 # Loaded on first use: nh3, and pydantic for the settings, cost more than the rest together.
 _HOME = {
@@ -38,12 +47,19 @@ _HOME = {
     "HtmlGuard": "guards",
     "HtmlPolicy": "policy",
     "HtmlSanitizer": "markup",
+    "JsonLimits": "schemas",
+    "SchemaGuard": "schemas",
     "Settings": "settings",
     "TagEscapeFilter": "streams",
     "TextGuard": "guards",
     "UnmaintainedEngineWarning": "bleach_engine",
+    "Upload": "uploads",
+    "UploadPolicy": "uploads",
+    "check_upload": "uploads",
     "escape_tags": "streams",
+    "parse_output": "schemas",
     "sanitize_html": "markup",
+    "validated": "validate",
 }
 
 __all__ = [
@@ -53,18 +69,25 @@ __all__ = [
     "HtmlGuard",
     "HtmlPolicy",
     "HtmlSanitizer",
+    "JsonLimits",
     "Removal",
+    "SchemaGuard",
     "Settings",
     "TagEscapeFilter",
     "TextGuard",
     "UnmaintainedEngineWarning",
+    "Upload",
+    "UploadPolicy",
     "build",
+    "check_upload",
     "clean_text",
     "encode",
     "escape_tags",
     "hidden",
+    "parse_output",
     "sanitize_html",
     "self_tests",
+    "validated",
 ]
 
 

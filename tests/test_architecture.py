@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent / "src" / "aisecure"
 
 RECORDS = frozenset(
     "errors decisions principal call content events guard ports reply standing storage notices notices_redis approvals testing"
-    " _flow _pace _protect _stream _json_lines _json_text _json_place _usage _value _sql_database _sql_notices".split()
+    " _canonical _flow _pace _protect _stream _json_lines _json_text _json_place _usage _value _sql_database _sql_notices".split()
 )
 CONCERNS = frozenset(
     "encryption authn access quotas sanitize detect audit models monitor vendors fairness".split()

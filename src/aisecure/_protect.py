@@ -19,6 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Parameter names that are taken for the prompt when none is named and there are several parameters.
 PROMPT_NAMES = ("prompt", "messages", "input", "question", "query", "text")
+#: As a prompt: every argument, under its name.
+EVERY_ARGUMENT = "*"
 
 
 def protect(
@@ -179,12 +181,35 @@ class _Everything:
         return value["args"], value["kwargs"]
 
 
+class _Named:
+    """The prompt ``*``: every argument under its name, so that a guard judges, or a person approves, all of them."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        self._signature = signature
+
+    def get(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        bound = self._bound(args, kwargs)
+        return {name: value for name, value in bound.arguments.items() if name not in ("self", "cls")}
+
+    def put(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        bound = self._bound(args, kwargs)
+        bound.arguments.update(value)
+        return bound.args, bound.kwargs
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound
+
+
 class _Binding(NamedTuple):
     """How a call's arguments become resource and input; worked out once, at decoration."""
 
     literal: str
     pieces: tuple[tuple[str, _Parameter | None], ...]
-    prompt: _Parameter | _Everything | None
+    prompt: _Parameter | _Everything | _Named | None
 
     @classmethod
     def of(
@@ -213,9 +238,13 @@ class _Binding(NamedTuple):
                     f"{name}: resource {template!r} names no parameter {field!r}", code="config.resource"
                 )
             pieces.append((text, None if field is None else parameters[field]))
-        chosen = _choose(name, parameters, prompt, any_input=any_input) or (
-            _Everything() if is_open else None
-        )
+        chosen: _Parameter | _Everything | _Named | None
+        if prompt == EVERY_ARGUMENT:
+            chosen = _Named(inspect.signature(function))
+        else:
+            chosen = _choose(name, parameters, prompt, any_input=any_input) or (
+                _Everything() if is_open else None
+            )
         literal = template if all(parameter is None for _, parameter in pieces) else ""
         return cls(literal, tuple(pieces), chosen)
 

@@ -68,6 +68,7 @@ class Decision:
         policy: Version of the policy that decided, for the event; empty when no policy was asked.
         challenge: What the caller is told to bring, as parameters of a ``WWW-Authenticate`` challenge (RFC 9110
             section 11.6.1): ``{"scope": "chat"}``, ``{"max_age": "300"}``. Seen by the caller, so free of secrets.
+        approval_id: Names the request that a person has to approve; the caller may show it.
 
     >>> Decision.deny("access.denied").allowed
     False
@@ -81,6 +82,7 @@ class Decision:
     would_deny: bool = False
     policy: str = ""
     challenge: Mapping[str, str] = field(default_factory=dict, hash=False)
+    approval_id: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -124,6 +126,7 @@ class Decision:
             "would_deny": self.would_deny,
             "policy": self.policy,
             "challenge": dict(self.challenge),
+            "approval_id": self.approval_id,
         }
 
 

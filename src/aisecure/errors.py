@@ -102,6 +102,13 @@ class Denied(AISecureError):
     #: The decision behind the error, with findings as kinds and spans; None when a guard raised directly.
     decision: Decision | None = None
 
+    def problem(self, *, instance: str | None = None) -> dict[str, Any]:
+        """Return the error as an RFC 9457 problem document; ``approval_id`` names the request that waits for a person."""
+        body = super().problem(instance=instance)
+        if self.decision is not None and self.decision.approval_id:
+            body["approval_id"] = self.decision.approval_id
+        return body
+
 
 class AuthenticationError(Denied):
     """The caller did not prove who they are. One text for unknown, wrong, expired and revoked credentials."""

@@ -108,6 +108,12 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({
     "access.elevations_unseen": _row("It cannot be known who is elevated; calls go on with ordinary roles.", _HIGH),
     "access.break_glass": _row("Somebody took a role in an emergency.", Severity.CRITICAL, "elevation", "subject", "roles", "seconds"),
     "access.break_glass_used": _row("A call was made with a role taken in an emergency.", _HIGH, "elevation"),
+    # approvals
+    "approval.requested": _row("A call waits for a person.", _MEDIUM, "approval", "approvers"),
+    "approval.granted": _row("A person approved a call.", _HIGH, "approval", "subject", "votes", "approvers"),
+    "approval.refused": _row("A person refused a call.", _MEDIUM, "approval", "subject"),
+    "approval.used": _row("An approved call was made.", _HIGH, "approval"),
+    "approval.expired": _row("Nobody answered in time, or an approval was not used in time.", _LOW, "approval"),
     "documents.filtered": _row("Documents were found for somebody, and those left out whom they are not for.", _INFO, "kept", "dropped", "policy_version"),
     # content
     "content.redacted": _row("Personal data or secrets were taken out of the body of a request or response; findings are the first hundred.", _INFO, "body", "found"),

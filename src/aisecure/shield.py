@@ -95,7 +95,8 @@ class Shield:
                 of that name. The function's own name when None.
             action: What is done with it.
             prompt: Name of the parameter that holds the input. Needed only when there are several
-                parameters and none is called prompt, messages, input, question, query or text.
+                parameters and none is called prompt, messages, input, question, query or text. ``*`` makes
+                every argument part of the input, under its name, as a tool needs it.
 
         Raises:
             Misconfigured: At decoration, when ``prompt`` or ``resource`` name no parameter.

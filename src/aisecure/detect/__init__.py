@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from aisecure.detect.pseudonym_store import PseudonymStore as PseudonymStore
     from aisecure.detect.pseudonym_store import ValueDigest as ValueDigest
     from aisecure.detect.settings import Settings as Settings
+    from aisecure.detect.spotlighting import Spotlight as Spotlight
+    from aisecure.detect.spotlighting import Spotlighted as Spotlighted
+    from aisecure.detect.spotlighting import SpotlightGuard as SpotlightGuard
+    from aisecure.detect.spotlighting import neutralise_roles as neutralise_roles
+    from aisecure.detect.spotlighting import spotlight as spotlight
     from aisecure.detect.styles import encrypted as encrypted
     from aisecure.detect.styles import keyed_hash as keyed_hash
     from aisecure.detect.vault import PseudonymVault as PseudonymVault
@@ -54,17 +59,22 @@ __all__ = [
     "RestoreFilter",
     "SecretDetector",
     "Settings",
+    "Spotlight",
+    "SpotlightGuard",
+    "Spotlighted",
     "Style",
     "ValueDigest",
     "build",
     "encrypted",
     "fake",
     "keyed_hash",
+    "neutralise_roles",
     "pattern",
     "presidio_name",
     "redact_jsonl",
     "restore",
     "self_tests",
+    "spotlight",
 ]
 
 # Loaded on first use: who only scans texts needs neither guards nor pydantic.
@@ -82,6 +92,11 @@ _HOME = {
     "RedactGuard": "guards",
     "redact_jsonl": "datasets",
     "Settings": "settings",
+    "Spotlight": "spotlighting",
+    "SpotlightGuard": "spotlighting",
+    "Spotlighted": "spotlighting",
+    "neutralise_roles": "spotlighting",
+    "spotlight": "spotlighting",
     "ValueDigest": "pseudonym_store",
 }
 

@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 #: Command, and the module of this package that defines it under the name ``command``.
 _COMMANDS = {
+    "approvals": "approvals",
     "audit": "audit",
     "completion": "completion",
     "demo": "demo",

@@ -8,13 +8,20 @@ as nothing else; none of them makes a sink safe that was built by joining comman
 from __future__ import annotations
 
 import html as _stdlib_html
+import json
 import re
 import shlex
+from typing import Any
 from urllib.parse import quote
 
-from aisecure.sanitize.surrogates import well_formed
+from aisecure.sanitize._names import content_disposition, file_name, header
+from aisecure.sanitize._queries import ldap_dn, ldap_filter, sql_identifier, xpath
+from aisecure.sanitize.surrogates import checked as _text
 
-__all__ = ["attribute", "css", "csv", "html", "js", "log", "shell", "sql_like", "terminal", "url"]
+__all__ = [
+    "attribute", "content_disposition", "css", "csv", "file_name", "header", "html", "js", "json_script", "ldap_dn",
+    "ldap_filter", "log", "shell", "sql_identifier", "sql_like", "terminal", "url", "xpath",
+]  # fmt: skip
 
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Za-z]")
 
@@ -29,12 +36,6 @@ _LOG_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 # before looking: white space, byte order mark, quotes.
 _FORMULA = re.compile("[\\s\ufeff\u200b\0\"']*[=+@|%\\-\uff1d\uff0b\uff0d\uff20\u2212]|[\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,3})?%?\Z", re.ASCII)
-
-
-def _text(text: str) -> str:
-    if not isinstance(text, str):
-        raise TypeError("encode takes a str; format numbers and decode bytes first")
-    return well_formed(text)
 
 
 def html(text: str) -> str:
@@ -100,6 +101,32 @@ def _js_escape(match: re.Match[str]) -> str:
         return f"\\u{point:04x}"
     point -= 0x10000
     return f"\\u{0xD800 + (point >> 10):04x}\\u{0xDC00 + (point & 0x3FF):04x}"
+
+
+def json_script(value: Any) -> str:
+    r"""Return the value as JSON for the inside of a ``<script>`` element, of any type: a script, or ``application/json``.
+
+    Nothing in it can end the element or begin a comment, and scripts of any age read it as the value it is.
+
+    Args:
+        value: What JSON can hold.
+
+    Raises:
+        TypeError: It holds something else, or a key that is no text.
+        ValueError: It holds NaN, an infinity or a cycle, or is nested too deeply.
+
+    >>> print(json_script({"name": "</script>"}))
+    {"name": "\u003c/script\u003e"}
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
+    return _IN_SCRIPT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+# JSON has these inside strings alone. Beyond ASCII all is escaped already, line separators included.
+_IN_SCRIPT = re.compile("[<>&]")
 
 
 def css(text: str) -> str:

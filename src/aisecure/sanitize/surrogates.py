@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["well_formed"]
+__all__ = ["checked", "well_formed"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -16,3 +16,14 @@ def well_formed(text: str) -> str:
     True
     """
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def checked(text: str) -> str:
+    """Return a text without lone surrogates, for an encoder.
+
+    Raises:
+        TypeError: It is no str.
+    """
+    if not isinstance(text, str):
+        raise TypeError("encode takes a str; format numbers and decode bytes first")
+    return well_formed(text)

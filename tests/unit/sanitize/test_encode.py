@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from aisecure.sanitize import encode
 
-ENCODERS = [getattr(encode, name) for name in encode.__all__ if name != "shell"]
+#: Those that take any text, and make nothing of nothing; the others have tests of their own.
+_PICKY = {"content_disposition", "file_name", "header", "json_script", "shell", "sql_identifier", "xpath"}
+ENCODERS = [getattr(encode, name) for name in encode.__all__ if name not in _PICKY]
 readable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 

@@ -234,7 +234,7 @@ def test_writers_at_the_same_time_lose_nothing(engine):
 
     threads = [
         threading.Thread(target=write, args=(OLD, range(1, 20, 2))),
-        threading.Thread(target=write, args=(NEW, range(2, 60, 7))),
+        threading.Thread(target=write, args=(NEW, range(2, 60, 4))),
     ]
     for thread in threads:
         thread.start()

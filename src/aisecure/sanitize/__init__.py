@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from aisecure.sanitize.guards import TextGuard as TextGuard
     from aisecure.sanitize.markup import HtmlSanitizer as HtmlSanitizer
     from aisecure.sanitize.markup import sanitize_html as sanitize_html
+    from aisecure.sanitize.policy import ARTICLE as ARTICLE
     from aisecure.sanitize.policy import CHAT as CHAT
+    from aisecure.sanitize.policy import COMMENT as COMMENT
     from aisecure.sanitize.policy import PLAIN as PLAIN
     from aisecure.sanitize.policy import HtmlPolicy as HtmlPolicy
     from aisecure.sanitize.schemas import JsonLimits as JsonLimits
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
 
 # Loaded on first use: nh3, and pydantic for the settings, cost more than the rest together.
 _HOME = {
+    "ARTICLE": "policy",
     "CHAT": "policy",
+    "COMMENT": "policy",
     "PLAIN": "policy",
     "HtmlEscapeFilter": "streams",
     "HtmlGuard": "guards",
@@ -63,7 +67,9 @@ _HOME = {
 }
 
 __all__ = [
+    "ARTICLE",
     "CHAT",
+    "COMMENT",
     "PLAIN",
     "HtmlEscapeFilter",
     "HtmlGuard",
@@ -110,14 +116,16 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
     from aisecure.errors import Misconfigured
     from aisecure.sanitize.guards import HtmlGuard, TextGuard
     from aisecure.sanitize.markup import HtmlSanitizer
-    from aisecure.sanitize.policy import CHAT
+    from aisecure.sanitize.policy import named
 
     guards: list[Guard] = []
     if settings.text:
         guards.append(TextGuard(form=settings.form, max_chars=settings.max_chars))
     if settings.html == "sanitize":
         try:
-            policy = replace(CHAT, link_hosts=settings.link_hosts, image_hosts=settings.image_hosts)
+            policy = replace(
+                named(settings.policy), link_hosts=settings.link_hosts, image_hosts=settings.image_hosts
+            )
         except ValueError as err:
             raise Misconfigured(f"[sanitize] {err}") from err
         guards.append(HtmlGuard(mode="sanitize", sanitizer=HtmlSanitizer(policy, engine=settings.engine)))

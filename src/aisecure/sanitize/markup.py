@@ -15,7 +15,7 @@ import nh3
 
 from aisecure.sanitize.addresses import address_filter
 from aisecure.sanitize.cost import too_costly, weighs_like
-from aisecure.sanitize.policy import CHAT, HtmlPolicy
+from aisecure.sanitize.policy import CHAT, HtmlPolicy, PolicyName, named
 from aisecure.sanitize.surrogates import well_formed
 
 __all__ = ["HtmlSanitizer", "sanitize_html"]
@@ -144,7 +144,7 @@ def _sanitizer(policy: HtmlPolicy, engine: Engine) -> HtmlSanitizer:
 _clean_chat = HtmlSanitizer(CHAT).clean
 
 
-def sanitize_html(text: str, *, policy: HtmlPolicy = CHAT, engine: Engine = "nh3") -> str:
+def sanitize_html(text: str, *, policy: HtmlPolicy | PolicyName = CHAT, engine: Engine = "nh3") -> str:
     """Return HTML that is safe to insert as the content of an element (CWE-79).
 
     Scripts, styles, event handlers, forms, frames, foreign content and images of unlisted hosts go; the text of
@@ -156,11 +156,13 @@ def sanitize_html(text: str, *, policy: HtmlPolicy = CHAT, engine: Engine = "nh3
             of it escaped: more than 10 million characters, or more than 100,000 (or 5,000 tags) that are nested
             deeper than 256 levels or hold markup that no program would write. NUL is dropped, lone surrogates become
             U+FFFD.
-        policy: What stays; `CHAT` suits the answers of a model.
+        policy: What stays: an `HtmlPolicy`, or the name of one: ``chat`` suits the answers of a model, ``comment`` what
+            people write under something, ``article`` longer texts of authors, and ``none`` keeps no markup.
         engine: As for `HtmlSanitizer`.
 
     Raises:
         TypeError: ``text`` is no str.
+        ValueError: No policy has that name.
         Misconfigured: The engine is not installed.
 
     >>> sanitize_html('<p onclick="steal()">Hi <script>steal()</script><em>there</em></p>')
@@ -168,4 +170,4 @@ def sanitize_html(text: str, *, policy: HtmlPolicy = CHAT, engine: Engine = "nh3
     """
     if policy is CHAT and engine == "nh3":
         return _clean_chat(text)
-    return _sanitizer(policy, engine).clean(text)
+    return _sanitizer(named(policy), engine).clean(text)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
-__all__ = ["CHAT", "PLAIN", "HtmlPolicy"]
+__all__ = ["ARTICLE", "CHAT", "COMMENT", "PLAIN", "POLICIES", "HtmlPolicy", "PolicyName", "named"]
 
 # Elements whose content is not parsed as ordinary HTML, that load or run something, or that reach out of their
 # place in the page. A sanitiser that keeps one of them cannot promise anything about the rest.
@@ -149,5 +150,51 @@ CHAT = HtmlPolicy(
     classes={"code": frozenset(f"language-{language}" for language in _LANGUAGES)},
 )
 
+#: What people write under something: words, quotes, code and links. Headings and tables would pass for a part of the page.
+COMMENT = HtmlPolicy(
+    tags=frozenset("a b blockquote br code del em i ins li ol p pre s strong sub sup u ul".split()),
+    classes={"code": CHAT.classes["code"]},
+    link_rel="noopener noreferrer nofollow ugc",
+)
+
+#: What authors write: everything of `CHAT`, with the figures, definitions and times of a longer text. Images come from
+#: ``image_hosts``, which `dataclasses.replace` sets; none by default.
+ARTICLE = HtmlPolicy(
+    tags=CHAT.tags
+    | frozenset(
+        "address article aside bdi bdo col colgroup footer header hgroup q rp rt ruby section time".split()
+    ),
+    attributes={
+        **CHAT.attributes,
+        "bdo": frozenset({"dir"}),
+        "col": frozenset({"span"}),
+        "colgroup": frozenset({"span"}),
+        "li": frozenset({"value"}),
+        "ol": frozenset({"start", "reversed", "type"}),
+        "time": frozenset({"datetime"}),
+    },
+    classes=CHAT.classes,
+    link_rel="noopener noreferrer",
+)
+
 #: No markup at all: the text of the HTML, escaped.
 PLAIN = HtmlPolicy()
+
+PolicyName = Literal["article", "chat", "comment", "none"]
+#: The policies that have a name.
+POLICIES: Mapping[str, HtmlPolicy] = MappingProxyType(
+    {"article": ARTICLE, "chat": CHAT, "comment": COMMENT, "none": PLAIN}
+)
+
+
+def named(policy: HtmlPolicy | PolicyName) -> HtmlPolicy:
+    """Return the policy of a name; a policy comes back as it is.
+
+    Raises:
+        ValueError: No policy has the name.
+    """
+    if not isinstance(policy, str):
+        return policy
+    if policy not in POLICIES:
+        raise ValueError(f"policy is an HtmlPolicy, or one of {', '.join(sorted(POLICIES))}")
+    return POLICIES[policy]

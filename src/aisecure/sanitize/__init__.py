@@ -1,7 +1,7 @@
-"""Untrusted text made harmless: HTML, Unicode, and encoders by sink.
+"""Untrusted text made harmless: HTML, Markdown, Unicode, and encoders by sink.
 
-`sanitize_html` keeps harmless markup; `encode` turns text into data for one place (element, attribute, URL, script,
-shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard` and `TextGuard` do it for every call.
+`sanitize_html` and `sanitize_markdown` keep harmless markup; `encode` turns text into data for one place (element, attribute, URL, script,
+shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard`, `MarkdownGuard` and `TextGuard` do it for every call.
 `validated` and `SchemaGuard` let inputs and answers through only when they follow a schema;
 `check_upload` looks at files.
 """
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from aisecure.ports import Ports
     from aisecure.sanitize.bleach_engine import UnmaintainedEngineWarning as UnmaintainedEngineWarning
     from aisecure.sanitize.guards import HtmlGuard as HtmlGuard
+    from aisecure.sanitize.guards import MarkdownGuard as MarkdownGuard
     from aisecure.sanitize.guards import TextGuard as TextGuard
+    from aisecure.sanitize.markdown import MarkdownFilter as MarkdownFilter
+    from aisecure.sanitize.markdown import sanitize_markdown as sanitize_markdown
     from aisecure.sanitize.markup import HtmlSanitizer as HtmlSanitizer
     from aisecure.sanitize.markup import sanitize_html as sanitize_html
     from aisecure.sanitize.policy import ARTICLE as ARTICLE
@@ -52,6 +55,8 @@ _HOME = {
     "HtmlPolicy": "policy",
     "HtmlSanitizer": "markup",
     "JsonLimits": "schemas",
+    "MarkdownFilter": "markdown",
+    "MarkdownGuard": "guards",
     "SchemaGuard": "schemas",
     "Settings": "settings",
     "TagEscapeFilter": "streams",
@@ -63,6 +68,7 @@ _HOME = {
     "escape_tags": "streams",
     "parse_output": "schemas",
     "sanitize_html": "markup",
+    "sanitize_markdown": "markdown",
     "validated": "validate",
 }
 
@@ -76,6 +82,8 @@ __all__ = [
     "HtmlPolicy",
     "HtmlSanitizer",
     "JsonLimits",
+    "MarkdownFilter",
+    "MarkdownGuard",
     "Removal",
     "SchemaGuard",
     "Settings",
@@ -92,6 +100,7 @@ __all__ = [
     "hidden",
     "parse_output",
     "sanitize_html",
+    "sanitize_markdown",
     "self_tests",
     "validated",
 ]
@@ -114,20 +123,23 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
     from dataclasses import replace
 
     from aisecure.errors import Misconfigured
-    from aisecure.sanitize.guards import HtmlGuard, TextGuard
+    from aisecure.sanitize.guards import HtmlGuard, MarkdownGuard, TextGuard
     from aisecure.sanitize.markup import HtmlSanitizer
     from aisecure.sanitize.policy import named
 
     guards: list[Guard] = []
     if settings.text:
         guards.append(TextGuard(form=settings.form, max_chars=settings.max_chars))
-    if settings.html == "sanitize":
+    if settings.markdown or settings.html == "sanitize":
         try:
             policy = replace(
                 named(settings.policy), link_hosts=settings.link_hosts, image_hosts=settings.image_hosts
             )
         except ValueError as err:
             raise Misconfigured(f"[sanitize] {err}") from err
+    if settings.markdown:
+        guards.append(MarkdownGuard(policy=policy, diagrams=settings.diagrams))
+    elif settings.html == "sanitize":
         guards.append(HtmlGuard(mode="sanitize", sanitizer=HtmlSanitizer(policy, engine=settings.engine)))
     elif settings.html == "escape":
         guards.append(HtmlGuard(mode="escape"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aisecure.sanitize import encode
+from aisecure.sanitize.markdown import MarkdownFilter, sanitize_markdown
 from aisecure.sanitize.markup import sanitize_html
 from aisecure.sanitize.streams import TagEscapeFilter, escape_tags
 from aisecure.sanitize.text import clean_text
@@ -16,6 +17,7 @@ def self_tests() -> dict[str, Callable[[], None]]:
     """Return one check a capability; each raises AssertionError when the capability is broken."""
     return {
         "sanitize.html": _html,
+        "sanitize.markdown": _markdown,
         "sanitize.text": _text,
         "sanitize.encode": _encode,
         "sanitize.stream": _stream,
@@ -32,6 +34,14 @@ def _html() -> None:
     _expect(sanitize_html("<p onclick=x()>a<script>b()</script><em>c</em>"), "<p>a<em>c</em></p>")
     _expect(sanitize_html("<img src=x onerror=x()>"), "<img>")
     _expect(sanitize_html('<a href="JaVaScRiPt:x()">a</a>'), '<a rel="noopener noreferrer nofollow">a</a>')
+
+
+def _markdown() -> None:
+    text = "![a](https://e.example/?q=1) `<b>` <b> [c](javascript:d) [e](/f)\n```\n![g](h)\n```\n"
+    wanted = "\u2039a\u203a `<b>` &lt;b> [c]\u2039link\u203a [e](/f)\n```\n![g](h)\n```\n"
+    _expect(sanitize_markdown(text), wanted)
+    stream = MarkdownFilter()
+    _expect("".join(map(stream.feed, text)) + stream.finish(), wanted)
 
 
 def _text() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from aisecure.sanitize.policy import HtmlPolicy
 
-__all__ = ["address_filter"]
+__all__ = ["address_filter", "image_allowed", "link_allowed"]
 
 # A browser drops tab and newline anywhere in an address, and control characters and spaces around it.
 _DROPPED = {ord(c): None for c in "\t\n\r"}
@@ -16,7 +16,7 @@ _AROUND = "".join(map(chr, range(0x21)))
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 # Only the plainest spelling of host and port is understood; user names, escapes, brackets and backslashes are not.
 _PLAIN_HTTP = re.compile(r"https?://([A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?P<rest>[/?#][^\\]*)?\Z", re.IGNORECASE)
-_STARTS_A_HOST = ("//", "/\\", "\\")
+_STARTS_A_HOST = ("//", "/\\", "\\/", "\\\\")
 
 
 def address_filter(policy: HtmlPolicy) -> Callable[[str, str, str], str | None]:
@@ -24,9 +24,9 @@ def address_filter(policy: HtmlPolicy) -> Callable[[str, str, str], str | None]:
 
     def keep(tag: str, attribute: str, value: str) -> str | None:
         if attribute == "href":
-            return value if _link_allowed(value, policy) else None
+            return value if link_allowed(value, policy) else None
         if attribute == "src":
-            return value if _image_allowed(value, policy.image_hosts) else None
+            return value if image_allowed(value, policy.image_hosts) else None
         return value
 
     return keep
@@ -36,7 +36,8 @@ def _as_browsers_read(value: str) -> str:
     return value.strip(_AROUND).translate(_DROPPED)
 
 
-def _link_allowed(value: str, policy: HtmlPolicy) -> bool:
+def link_allowed(value: str, policy: HtmlPolicy) -> bool:
+    """Whether a link may lead to the address."""
     address = _as_browsers_read(value)
     scheme = _SCHEME.match(address)
     if scheme is None:
@@ -50,7 +51,8 @@ def _link_allowed(value: str, policy: HtmlPolicy) -> bool:
     return plain is not None and plain[1].lower().rstrip(".") in policy.link_hosts
 
 
-def _image_allowed(value: str, hosts: AbstractSet[str]) -> bool:
+def image_allowed(value: str, hosts: AbstractSet[str]) -> bool:
+    """Whether an image may come from the address."""
     address = _as_browsers_read(value)
     plain = _PLAIN_HTTP.match(address)
     if plain is None or address[:6].lower() != "https:" or plain[1].lower() not in hosts:

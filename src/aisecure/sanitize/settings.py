@@ -19,7 +19,10 @@ class Settings(BaseModel):
             of 2026 hold about a million tokens, of about four characters each.
         html: What happens to markup in the output. ``escape`` shows it as text, ``sanitize`` keeps harmless
             markup, ``off`` is for answers that no browser will ever show.
-        policy: With ``sanitize``, what stays: ``chat``, ``comment``, ``article``, or ``none``.
+        markdown: Answers are Markdown that a page renders: `MarkdownGuard` with ``policy`` takes the place of
+            ``html``, in streams too.
+        diagrams: With ``markdown``, leave fences that renderers draw.
+        policy: With ``sanitize`` and with ``markdown``, what stays: ``chat``, ``comment``, ``article``, or ``none``.
         engine: ``nh3``, or ``bleach`` for those who must match its output.
         link_hosts: Hosts that links may name; None allows all.
         image_hosts: Hosts that images may come from.
@@ -31,6 +34,8 @@ class Settings(BaseModel):
     form: Literal["NFC", "NFKC"] | None = "NFC"
     max_chars: int | None = Field(default=4_000_000, ge=1)
     html: Literal["escape", "sanitize", "off"] = "escape"
+    markdown: bool = False
+    diagrams: bool = False
     policy: Literal["article", "chat", "comment", "none"] = "chat"
     engine: Literal["nh3", "bleach"] = "nh3"
     link_hosts: frozenset[str] | None = None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
 import shutil
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from tests.unit.sanitize.renderers import renderers
 
-from aisecure.sanitize import HtmlPolicy, encode, escape_tags, sanitize_html
+from aisecure.sanitize import HtmlPolicy, encode, escape_tags, sanitize_html, sanitize_markdown
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "chromium"
@@ -69,12 +74,12 @@ SCHEMES = [
 ]  # fmt: skip
 
 
-def dump(page: Path) -> str:
+def dump(page: Path, *, resolver: str = "MAP * ~NOTFOUND") -> str:
     """Return the document that Chromium holds after it loaded a page and ran what there was to run."""
     command = [
         CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions",
         "--disable-background-networking", "--no-first-run", f"--user-data-dir={page.parent / 'profile'}",
-        "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000", "--dump-dom", page.as_uri(),
+        f"--host-resolver-rules={resolver}", "--virtual-time-budget=3000", "--dump-dom", page.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return done.stdout.decode()
@@ -170,3 +175,61 @@ def test_encoders_are_read_back_by_the_browser(tmp_path: Path) -> None:
     for sink in ("html", "attribute", "js", "url"):
         assert seen[sink] == texts, sink
     assert seen["css"] == [1] * len(texts)
+
+
+class _Listener:
+    """Counts who connects; the hosts of the pages are led here, and those that the browser calls for itself are not."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.rule = f"MAP *.test 127.0.0.1:{self.socket.getsockname()[1]}, MAP * ~NOTFOUND"
+        self.connections = 0
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.socket.accept()
+                self.connections += 1
+                connection.close()
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def listener() -> Iterator[_Listener]:
+    listening = _Listener()
+    yield listening
+    listening.close()
+
+
+FETCHES = [
+    "![a](http://evil.test/1)", "![a][r]\n\n[r]: http://evil.test/2", "<img src=http://evil.test/3>",
+    "<div style='background:url(http://evil.test/4)'>x</div>", "<p>\n\n<video src=http://evil.test/5 autoplay>",
+    "<link rel=stylesheet href=http://evil.test/6>", "<iframe src=http://evil.test/7></iframe>",
+    "- a\n  ```\n![x](http://evil.test/8)\n  ```", "a `b\nc ` ![x](http://evil.test/9) `", "![a](//evil.test/10)",
+    "<meta http-equiv=refresh content='0;url=http://evil.test/11'>", "<svg><image href=http://evil.test/12 /></svg>",
+    "[![a](http://evil.test/13)](http://evil.test/)", "![a `b` c](http://evil.test/14 'title')", "<script src=http://evil.test/15></script>",
+]  # fmt: skip
+
+
+def test_rendered_markdown_fetches_nothing(tmp_path: Path, listener: _Listener) -> None:
+    page = tmp_path / "page.html"
+    head = "<!doctype html><meta charset=utf-8><base href='http://base.test/'><body>"
+    texts = [*FETCHES, *(payload.replace("\n", " ") for payload in PAYLOADS)]
+    for render in renderers().values():
+        body = "\n".join(f"<section>{render(sanitize_markdown(text))}</section>" for text in texts)
+        page.write_text(head + body, encoding="utf-8")
+        document = dump(page, resolver=listener.rule)
+        assert "RAN" not in re.findall("<title>(.*?)</title>", document)
+        assert listener.connections == 0
+    # And each of the renderers makes something of them that is fetched when nobody sanitises.
+    for render in renderers().values():
+        before = listener.connections
+        page.write_text(head + render(FETCHES[0]), encoding="utf-8")
+        dump(page, resolver=listener.rule)
+        assert listener.connections > before

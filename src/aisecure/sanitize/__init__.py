@@ -1,7 +1,8 @@
 """Untrusted text made harmless: HTML, Markdown, Unicode, and encoders by sink.
 
-`sanitize_html` and `sanitize_markdown` keep harmless markup; `encode` turns text into data for one place (element, attribute, URL, script,
-shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard`, `MarkdownGuard` and `TextGuard` do it for every call.
+`sanitize_html` and `sanitize_markdown` keep harmless markup; `encode` turns text into data for one place (element,
+attribute, URL, script, shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard`, `MarkdownGuard` and
+`TextGuard` do it for every call. `Untrusted` and `SafeHtml` are texts whose type says where they may go.
 `validated` and `SchemaGuard` let inputs and answers through only when they follow a schema;
 `check_upload` looks at files.
 """
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from aisecure.sanitize.streams import HtmlEscapeFilter as HtmlEscapeFilter
     from aisecure.sanitize.streams import TagEscapeFilter as TagEscapeFilter
     from aisecure.sanitize.streams import escape_tags as escape_tags
+    from aisecure.sanitize.typed import SafeHtml as SafeHtml
+    from aisecure.sanitize.typed import Untrusted as Untrusted
     from aisecure.sanitize.uploads import Upload as Upload
     from aisecure.sanitize.uploads import UploadPolicy as UploadPolicy
     from aisecure.sanitize.uploads import check_upload as check_upload
@@ -57,11 +60,13 @@ _HOME = {
     "JsonLimits": "schemas",
     "MarkdownFilter": "markdown",
     "MarkdownGuard": "guards",
+    "SafeHtml": "typed",
     "SchemaGuard": "schemas",
     "Settings": "settings",
     "TagEscapeFilter": "streams",
     "TextGuard": "guards",
     "UnmaintainedEngineWarning": "bleach_engine",
+    "Untrusted": "typed",
     "Upload": "uploads",
     "UploadPolicy": "uploads",
     "check_upload": "uploads",
@@ -85,11 +90,13 @@ __all__ = [
     "MarkdownFilter",
     "MarkdownGuard",
     "Removal",
+    "SafeHtml",
     "SchemaGuard",
     "Settings",
     "TagEscapeFilter",
     "TextGuard",
     "UnmaintainedEngineWarning",
+    "Untrusted",
     "Upload",
     "UploadPolicy",
     "build",

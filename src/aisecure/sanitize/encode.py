@@ -20,7 +20,7 @@ from aisecure.sanitize.surrogates import checked as _text
 
 __all__ = [
     "attribute", "content_disposition", "css", "csv", "file_name", "header", "html", "js", "json_script", "ldap_dn",
-    "ldap_filter", "log", "shell", "sql_identifier", "sql_like", "terminal", "url", "xpath",
+    "ldap_filter", "log", "markdown", "shell", "sql_identifier", "sql_like", "terminal", "url", "xpath",
 ]  # fmt: skip
 
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Za-z]")
@@ -191,6 +191,27 @@ def sql_like(text: str, *, escape: str = "\\") -> str:
         raise ValueError("escape is one character, neither % nor _")
     text = _text(text).replace(escape, escape * 2)
     return text.replace("%", f"{escape}%").replace("_", f"{escape}_")
+
+
+def markdown(text: str) -> str:
+    r"""Return the text as words of Markdown: in a paragraph, a heading, a cell of a table, the text of a link.
+
+    Everything but letters, digits and single spaces becomes a numeric reference, which every renderer shows as the
+    character and none takes for syntax. Not for code, where references are shown as they are, and not for addresses.
+
+    >>> print(markdown("![x](y)"))
+    &#33;&#91;x&#93;&#40;y&#41;
+    """
+    return _NOT_WORDS.sub(_decimal_reference, _text(text))
+
+
+# A space at either end or beside another could mean indentation, or a line break.
+_NOT_WORDS = re.compile(r"(?! (?<=\S.)(?=\S))(?:[\0-/:-@\[-`{-\x9f]|\s)")
+
+
+def _decimal_reference(match: re.Match[str]) -> str:
+    point = ord(match[0])
+    return "\ufffd" if point == 0 or 0x7F <= point <= 0x9F else f"&#{point};"
 
 
 def terminal(text: str) -> str:

@@ -9,25 +9,32 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aisecure.detect.custom import pattern
-from aisecure.detect.detectors import Detector, PiiDetector, SecretDetector, presidio_name
-from aisecure.detect.engines import EntityEngine
-from aisecure.detect.placeholders import Placeholders, RestoreFilter, restore
-from aisecure.detect.redact import Redacted, RedactFilter, Redactor, Style
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisecure.detect.canary import Canary as Canary
     from aisecure.detect.canary import CanaryFilter as CanaryFilter
     from aisecure.detect.canary import CanaryGuard as CanaryGuard
+    from aisecure.detect.custom import pattern as pattern
     from aisecure.detect.datasets import redact_jsonl as redact_jsonl
+    from aisecure.detect.detectors import Detector as Detector
+    from aisecure.detect.detectors import PiiDetector as PiiDetector
+    from aisecure.detect.detectors import SecretDetector as SecretDetector
+    from aisecure.detect.detectors import presidio_name as presidio_name
+    from aisecure.detect.engines import EntityEngine as EntityEngine
     from aisecure.detect.fakes import fake as fake
     from aisecure.detect.guards import RedactGuard as RedactGuard
     from aisecure.detect.injection.detector import InjectionDetector as InjectionDetector
     from aisecure.detect.injection.guard import InjectionGuard as InjectionGuard
+    from aisecure.detect.placeholders import Placeholders as Placeholders
+    from aisecure.detect.placeholders import RestoreFilter as RestoreFilter
+    from aisecure.detect.placeholders import restore as restore
     from aisecure.detect.pseudonym_store import PseudonymStore as PseudonymStore
     from aisecure.detect.pseudonym_store import ValueDigest as ValueDigest
+    from aisecure.detect.redact import Redacted as Redacted
+    from aisecure.detect.redact import RedactFilter as RedactFilter
+    from aisecure.detect.redact import Redactor as Redactor
+    from aisecure.detect.redact import Style as Style
     from aisecure.detect.settings import Settings as Settings
     from aisecure.detect.spotlighting import Spotlight as Spotlight
     from aisecure.detect.spotlighting import Spotlighted as Spotlighted
@@ -77,27 +84,41 @@ __all__ = [
     "spotlight",
 ]
 
-# Loaded on first use: who only scans texts needs neither guards nor pydantic.
+# Loaded on first use: who looks for one thing needs not all detectors, and who only scans texts neither guards nor
+# pydantic.
 _HOME = {
     "Canary": "canary",
     "CanaryFilter": "canary",
     "CanaryGuard": "canary",
+    "Detector": "detectors",
+    "EntityEngine": "engines",
     "InjectionDetector": "injection.detector",
     "InjectionGuard": "injection.guard",
+    "PiiDetector": "detectors",
+    "Placeholders": "placeholders",
     "PseudonymStore": "pseudonym_store",
     "PseudonymVault": "vault",
-    "encrypted": "styles",
-    "fake": "fakes",
-    "keyed_hash": "styles",
+    "RedactFilter": "redact",
     "RedactGuard": "guards",
-    "redact_jsonl": "datasets",
+    "Redacted": "redact",
+    "Redactor": "redact",
+    "RestoreFilter": "placeholders",
+    "SecretDetector": "detectors",
     "Settings": "settings",
     "Spotlight": "spotlighting",
     "SpotlightGuard": "spotlighting",
     "Spotlighted": "spotlighting",
-    "neutralise_roles": "spotlighting",
-    "spotlight": "spotlighting",
+    "Style": "redact",
     "ValueDigest": "pseudonym_store",
+    "encrypted": "styles",
+    "fake": "fakes",
+    "keyed_hash": "styles",
+    "neutralise_roles": "spotlighting",
+    "pattern": "custom",
+    "presidio_name": "detectors",
+    "redact_jsonl": "datasets",
+    "restore": "placeholders",
+    "spotlight": "spotlighting",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -200,7 +201,7 @@ def test_numpy_and_plain_python_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_that_are_missing_or_damaged_are_told_at_the_start(tmp_path) -> None:
     with pytest.raises(Misconfigured, match="No such file"):
         InjectionDetector(weights=tmp_path / "none.bin")
-    raw = (model_module.resources.files("aisecure.detect.injection") / "weights.bin").read_bytes()
+    raw = (resources.files("aisecure.detect.injection") / "weights.bin").read_bytes()
     assert len(raw) < 500_000
     for damaged in (b"", raw[:-1], raw[:5000] + b"\0" + raw[5001:], raw.replace(b"-1\n", b"-9\n", 1)):
         path = tmp_path / "weights.bin"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from importlib import resources
 from typing import NamedTuple
 
 __all__ = ["SMALL", "UNSPACED", "Lexicon", "lexicon", "plain"]
@@ -74,6 +73,9 @@ def plain(word: str) -> str:
 @cache
 def lexicon() -> Lexicon:
     """Return the lexicon; it is read once."""
+    # Reading files of a package takes longer to import than everything else here.
+    from importlib import resources
+
     concepts: list[str] = []
     words: dict[str, str] = {}
     stems: dict[str, str] = {}

@@ -6,12 +6,9 @@ take a tenth of the time; the answers are the same.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import struct
 from array import array
 from functools import cache
-from importlib import resources
 from importlib.util import find_spec
 from itertools import accumulate
 from math import log2, sqrt
@@ -213,6 +210,9 @@ def evidence(windows: tuple[Windows, ...]) -> tuple[float, ...]:
 
 
 def _parse(raw: bytes, name: str) -> tuple[dict[str, Any], bytes]:
+    import hashlib  # with json, a tenth of what importing the detector would take
+    import json
+
     def damaged(what: str) -> Misconfigured:
         return Misconfigured(
             f"{name}: {what}; install the package again, or name another file", code="config.weights"
@@ -242,6 +242,8 @@ def shipped() -> Model:
     Raises:
         Misconfigured: The file is missing or damaged.
     """
+    from importlib import resources
+
     file = resources.files("aisecure.detect.injection").joinpath("weights.bin")
     try:
         raw = file.read_bytes()

@@ -13,6 +13,7 @@ from typing import Literal
 
 import nh3
 
+from aisecure.sanitize._links import add_links
 from aisecure.sanitize.addresses import address_filter
 from aisecure.sanitize.cost import too_costly, weighs_like
 from aisecure.sanitize.policy import CHAT, HtmlPolicy, PolicyName, named
@@ -62,8 +63,10 @@ class HtmlSanitizer:
     def __repr__(self) -> str:
         return f"HtmlSanitizer(engine={self.engine!r}, tags={len(self.policy.tags)})"
 
-    def clean(self, text: str) -> str:
+    def clean(self, text: str, *, linkify: bool = False) -> str:
         """Return the HTML with nothing in it but what the policy allows; see `sanitize_html`."""
+        if linkify:
+            return add_links(self.clean(text), self.policy)
         if not isinstance(text, str):
             raise TypeError("sanitize_html takes a str; decode bytes first")
         if too_costly(text):
@@ -144,7 +147,9 @@ def _sanitizer(policy: HtmlPolicy, engine: Engine) -> HtmlSanitizer:
 _clean_chat = HtmlSanitizer(CHAT).clean
 
 
-def sanitize_html(text: str, *, policy: HtmlPolicy | PolicyName = CHAT, engine: Engine = "nh3") -> str:
+def sanitize_html(
+    text: str, *, policy: HtmlPolicy | PolicyName = CHAT, engine: Engine = "nh3", linkify: bool = False
+) -> str:
     """Return HTML that is safe to insert as the content of an element (CWE-79).
 
     Scripts, styles, event handlers, forms, frames, foreign content and images of unlisted hosts go; the text of
@@ -159,6 +164,8 @@ def sanitize_html(text: str, *, policy: HtmlPolicy | PolicyName = CHAT, engine: 
         policy: What stays: an `HtmlPolicy`, or the name of one: ``chat`` suits the answers of a model, ``comment`` what
             people write under something, ``article`` longer texts of authors, and ``none`` keeps no markup.
         engine: As for `HtmlSanitizer`.
+        linkify: Make links of the addresses in the text (``https://``, ``http://`` and ``www.``) that the policy lets
+            lead somewhere; those in code and in links stay as they are.
 
     Raises:
         TypeError: ``text`` is no str.
@@ -168,6 +175,6 @@ def sanitize_html(text: str, *, policy: HtmlPolicy | PolicyName = CHAT, engine: 
     >>> sanitize_html('<p onclick="steal()">Hi <script>steal()</script><em>there</em></p>')
     '<p>Hi <em>there</em></p>'
     """
-    if policy is CHAT and engine == "nh3":
+    if policy is CHAT and engine == "nh3" and not linkify:
         return _clean_chat(text)
-    return _sanitizer(named(policy), engine).clean(text)
+    return _sanitizer(named(policy), engine).clean(text, linkify=linkify)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aisecure.detect.engines import EntityEngine as EntityEngine
     from aisecure.detect.fakes import fake as fake
     from aisecure.detect.guards import RedactGuard as RedactGuard
+    from aisecure.detect.injection.cascade import InjectionCascade as InjectionCascade
+    from aisecure.detect.injection.cascade import InjectionEngine as InjectionEngine
     from aisecure.detect.injection.detector import InjectionDetector as InjectionDetector
     from aisecure.detect.injection.guard import InjectionGuard as InjectionGuard
     from aisecure.detect.placeholders import Placeholders as Placeholders
@@ -53,7 +55,9 @@ __all__ = [
     "CanaryGuard",
     "Detector",
     "EntityEngine",
+    "InjectionCascade",
     "InjectionDetector",
+    "InjectionEngine",
     "InjectionGuard",
     "PiiDetector",
     "Placeholders",
@@ -92,7 +96,9 @@ _HOME = {
     "CanaryGuard": "canary",
     "Detector": "detectors",
     "EntityEngine": "engines",
+    "InjectionCascade": "injection.cascade",
     "InjectionDetector": "injection.detector",
+    "InjectionEngine": "injection.cascade",
     "InjectionGuard": "injection.guard",
     "PiiDetector": "detectors",
     "Placeholders": "placeholders",

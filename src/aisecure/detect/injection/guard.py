@@ -10,6 +10,7 @@ from typing import Any, Literal
 from aisecure.call import Call
 from aisecure.content import Origin, Part, rewrite, texts
 from aisecure.decisions import Decision, Finding
+from aisecure.detect.injection.cascade import InjectionEngine
 from aisecure.detect.injection.detector import Context, InjectionDetector
 from aisecure.guard import Changed, Guard, Verdict
 
@@ -25,7 +26,8 @@ class InjectionGuard(Guard):
     """Judges every text of an input by where it is from, and what tools and searches bring back.
 
     Args:
-        detector: What judges; one with the shipped threshold when None.
+        detector: What judges: an `InjectionDetector`, an `InjectionCascade`, or an `InjectionEngine` of your own; a
+            detector with the shipped threshold when None.
         user: What happens to a user's text that is flagged: ``"refuse"`` or ``"pass"``.
         untrusted: What happens to a flagged text of a document or a tool: ``"refuse"``, ``"remove"`` (the text is
             replaced by a note) or ``"pass"``.
@@ -50,7 +52,7 @@ class InjectionGuard(Guard):
 
     def __init__(
         self,
-        detector: InjectionDetector | None = None,
+        detector: InjectionEngine | None = None,
         *,
         user: Literal["refuse", "pass"] = "refuse",
         untrusted: Literal["refuse", "remove", "pass"] = "refuse",
@@ -60,7 +62,7 @@ class InjectionGuard(Guard):
         super().__init__(**options)
         if user not in ("refuse", "pass") or untrusted not in ("refuse", "remove", "pass"):
             raise ValueError("user is 'refuse' or 'pass', untrusted 'refuse', 'remove' or 'pass'")
-        self.detector = detector or InjectionDetector()
+        self.detector: InjectionEngine = detector or InjectionDetector()
         self.user = user
         self.untrusted = untrusted
         self.outputs_of = tuple(outputs_of)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aisecure.cli._operator import operator
+from aisecure.cli._options import as_json as _json
+from aisecure.cli._options import config as _config
 from aisecure.cli._printable import printable
 from aisecure.cli._table import print_table
 from aisecure.cli._times import shown
@@ -19,14 +21,6 @@ from aisecure.principal import Principal
 if TYPE_CHECKING:
     from aisecure.approvals import Approvals, Request
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="aisecure.toml",
-    show_default=True,
-    help="Configuration file.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _tenant = click.option("--tenant", default="default", show_default=True, help="Tenant of the request.")
 _note = click.option("--note", default="", help="A sentence for whoever reads it later.")
 
@@ -158,8 +152,4 @@ def _known() -> Iterator[None]:
 
 
 def _operator(tenant: str) -> Principal:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = "unknown"
-    return Principal(f"os:{name}", tenant=tenant)
+    return Principal(operator(), tenant=tenant)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aisecure.cli._operator import operator
+from aisecure.cli._options import as_json as _json
+from aisecure.cli._options import config as _config
 from aisecure.cli._table import print_table
 from aisecure.cli._times import duration, shown
 from aisecure.principal import Principal
@@ -18,14 +20,6 @@ from aisecure.principal import Principal
 if TYPE_CHECKING:
     from aisecure.access import Elevation, Elevations
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="aisecure.toml",
-    show_default=True,
-    help="Configuration file.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _tenant = click.option("--tenant", default="default", show_default=True, help="Tenant of the principal.")
 _reason = click.option("--reason", required=True, help="Why: a sentence for whoever reads it later.")
 
@@ -157,11 +151,7 @@ def _typed() -> Iterator[None]:
 
 
 def _operator(tenant: str) -> Principal:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = "unknown"
-    return Principal(f"os:{name}", tenant=tenant)
+    return Principal(operator(), tenant=tenant)
 
 
 def _show_one(held: Elevation, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aisecure.cli._options import as_json as _json
 from aisecure.encryption import (
     FieldCipher,
     decrypt_file,
@@ -39,7 +40,6 @@ _config = click.option(
     show_default=True,
     help="Configuration file; its key ring is used.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _force = click.option("--force", is_flag=True, help="Replace a target that exists.")
 _output = click.option("--output", "-o", help="The target, of a single FILE; - is standard output.")
 _words = click.option(

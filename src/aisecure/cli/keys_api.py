@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aisecure.cli._options import as_json as _json
+from aisecure.cli._options import config as _config
 from aisecure.cli._table import print_table
 from aisecure.cli._times import duration, end, shown
 from aisecure.errors import Misconfigured
@@ -18,14 +20,6 @@ from aisecure.errors import Misconfigured
 if TYPE_CHECKING:
     from aisecure.authn import ApiKeyRecord, ApiKeys, IssuedKey
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="aisecure.toml",
-    show_default=True,
-    help="Configuration file.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _tenant = click.option("--tenant", help="Only within this tenant.")
 _expires = click.option("--expires", "expires_at", type=end, help="When the key ends: 90d, 12h, 2030-12-31.")
 

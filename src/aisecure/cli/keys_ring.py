@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aisecure.cli._lazy import LazyGroup
+from aisecure.cli._options import as_json as _json
+from aisecure.cli._options import config as _config
 
 if TYPE_CHECKING:
     from aisecure.encryption import KeyFile, Keyring
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="aisecure.toml",
-    show_default=True,
-    help="Configuration file.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _key_id = click.argument("key_id")
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aisecure.cli._options import as_json as _json
+from aisecure.cli._options import config as _config
 from aisecure.errors import ErasureRefused
 from aisecure.shield import Shield
 
@@ -18,14 +20,6 @@ if TYPE_CHECKING:
     from aisecure.encryption import SubjectKeys
     from aisecure.events import SecurityEvent
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="aisecure.toml",
-    show_default=True,
-    help="Configuration file.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _subject = click.argument("subject")
 _tenant = click.option("--tenant", default="default", show_default=True, help="Tenant of the person.")
 

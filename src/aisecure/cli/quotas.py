@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import click
 
 from aisecure.call import Call
+from aisecure.cli._operator import operator
 from aisecure.cli._policy_options import PathName
 from aisecure.cli._printable import printable
 from aisecure.cli._table import print_table
@@ -246,7 +246,7 @@ def _reset(found: _Found, call: Call, events: EventSink) -> None:
             SecurityEvent(
                 "quota.reset",
                 result=result,
-                principal=_operator(),
+                principal=operator(),
                 tenant=call.principal.tenant,
                 resource=call.resource,
                 source=call.source,
@@ -293,13 +293,6 @@ def _log(config: Path) -> Iterator[EventSink]:
             if close is not None:
                 close()
         assembly.close()
-
-
-def _operator() -> str:
-    try:
-        return f"os:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "os:unknown"
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from aisecure.cli import EXIT_NO
+from aisecure.cli._options import as_json as _json
 from aisecure.encryption.tls import TlsPolicy, TlsReport, check_tls, pin_of
 from aisecure.errors import Misconfigured
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _ca = click.option(
     "--ca",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from html import unescape
 from typing import Literal
 
-from aisecure.sanitize._markdown_grammar import take
+from aisecure.sanitize._markdown_grammar import take, unescaped
 
 __all__ = ["Blocks", "Line"]
 
@@ -33,7 +32,6 @@ _FORMULAS = {"$$": "$$", "\\[": "\\]"}
 _BY_LINE = ("```", "~~~", ":::", "$$", "\\[", "\\]")
 _DIRECTIVE = re.compile(r":{3,}[^\S\r\n]*+\{")
 _LANGUAGE = re.compile(r"[^\s{,:;(]*+")
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 # Fences that renderers draw instead of showing, with addresses in them that are fetched.
 _DRAWN = frozenset(
     "chart d2 echarts excalidraw geojson graphviz markmap mermaid nomnoml plantuml puml topojson vega vega-lite vegalite"
@@ -229,7 +227,7 @@ class Blocks:
             self._doubt = True
             return None
         self.fence = _Fence(run[0], len(run), column, self._quotes)
-        told = unescape(_ESCAPE.sub(r"\1", info)).strip()
+        told = unescaped(info).strip()
         language = take(_LANGUAGE, told)
         if told.startswith("{") or (language[0].lower() in _DRAWN and not self.diagrams):
             self.renamed = True

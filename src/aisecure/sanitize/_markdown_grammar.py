@@ -28,6 +28,8 @@ __all__ = [
     "image_kept",
     "link_kept",
     "take",
+    "target",
+    "unescaped",
 ]
 
 # No construct that stays is longer, so no more than this is ever held back for one.
@@ -120,7 +122,7 @@ def _readings(address: str) -> tuple[str, ...]:
     """Return the address as written, and as a renderer that undoes escapes and references hands it on."""
     undone = _ESCAPE.sub(r"\1", address)
     return (
-        (address, undone, unescape(undone), unescape(address))
+        (address, undone, unescaped(address), unescape(address))
         if undone != address or "&" in address
         else (address,)
     )
@@ -132,6 +134,17 @@ def take(pattern: re.Pattern[str], text: str, start: int = 0, end: int = sys.max
     if match is None:
         raise AssertionError(f"{pattern.pattern} matches everywhere")
     return match
+
+
+def target(match: re.Match[str]) -> str:
+    """Return the address of an `IMAGE` or a `LINK`, as written."""
+    angled: str | None = match["angled"]
+    return match["bare"] if angled is None else angled[1:]
+
+
+def unescaped(text: str) -> str:
+    """Return the text as a renderer hands it on: without escapes and references."""
+    return unescape(_ESCAPE.sub(r"\1", text))
 
 
 def link_kept(address: str, policy: HtmlPolicy) -> bool:

@@ -355,7 +355,7 @@ class MarkdownFilter:
             self._note("image", at, at + 2)
             out.append("\\!")
             return at + 1
-        address = image["bare"] if image["angled"] is None else image["angled"][1:]
+        address = grammar.target(image)
         if grammar.image_kept(address, self._policy):
             out.append(image[0])
         else:
@@ -374,7 +374,7 @@ class MarkdownFilter:
             self._note("link", at, at + 2)
             out.append("]\\(")
             return at + 2
-        address = link["bare"] if link["angled"] is None else link["angled"][1:]
+        address = grammar.target(link)
         if grammar.link_kept(address, self._policy):
             out.append(link[0])
         else:

@@ -112,7 +112,9 @@ class InjectionCascade:
         """
         first = self.detector.score(text, context=context)
         if not self._open(text, first):
-            return self.detector.scan(text, context=context)
+            # Most texts are harmless, and a scan would judge them a second time to say so.
+            sure = first >= self.detector.threshold(context)
+            return self.detector.scan(text, context=context) if sure else []
         score = self._asked(text, context, first)
         if score < DEFAULT:
             return []

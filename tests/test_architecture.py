@@ -64,6 +64,8 @@ FRAMEWORKS = (
     "presidio_analyzer",
     "spacy",
     "pkcs11",
+    "onnxruntime",
+    "tokenizers",
 )
 
 
@@ -166,6 +168,7 @@ def test_an_adapter_imports_no_other_framework() -> None:
         "langchain_stores": {"langchain_core"},
         "langchain_vectors": {"langchain_core"},
         "langgraph": {"langchain_core"},
+        "onnxruntime": {"onnxruntime", "tokenizers"},
         "pandas": {"pandas"},
         "presidio": {"presidio_analyzer"},
         "spacy": {"spacy"},

@@ -29,7 +29,7 @@ STABLE = {
 }
 
 #: Every concern offers the same four, by which the configuration and the doctor reach it.
-CONCERNS = "encryption authn access quotas sanitize detect audit models".split()
+CONCERNS = "encryption authn access quotas sanitize detect audit models agents".split()
 #: Two concerns make parts and no guards, so they open it under a name of their own.
 OPENERS = {"audit": "open_log", "encryption": "open_parts"}
 

@@ -27,8 +27,8 @@ from aisecure.storage import Storage, private_folder
 __all__ = ["CONCERNS", "GROUP", "PARTS", "Assembly", "Config", "load"]
 
 #: Concerns that make guards, in the order in which a call meets them: who, may they, how often, which
-#: model, and only then what is in it.
-CONCERNS = ("authn", "access", "quotas", "models", "detect", "sanitize")
+#: model, and only then what is in it; last what a person is asked about, since that is bound to all of it.
+CONCERNS = ("authn", "access", "quotas", "models", "detect", "sanitize", "agents")
 
 #: Concerns that make parts instead of guards, and the function of theirs that opens one, or a tuple of several.
 PARTS = {"audit": "open_log", "encryption": "open_parts"}

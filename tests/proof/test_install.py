@@ -29,6 +29,7 @@ EXTRAS = {
     "fastapi": "import aisecure.adapters.fastapi",
     "flask": "import aisecure.adapters.flask",
     "langchain": "import aisecure.adapters.langchain, aisecure.adapters.langchain_retriever",
+    "onnx": "from aisecure.adapters.onnxruntime import OnnxJudge",
     "pkcs11": "import pkcs11; from aisecure.encryption.providers import Pkcs11",
     "pandas": "from aisecure.adapters.pandas import redact_frame",
     "presidio": "from aisecure.adapters.presidio import PresidioEngine; from aisecure.adapters.spacy import SpacyEngine",

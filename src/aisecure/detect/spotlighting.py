@@ -113,15 +113,19 @@ class Spotlight:
         Raises:
             TypeError: It is no text.
         """
-        text = neutralise_roles(text)
-        while self._mark in text:  # again: what stood round it may close up to one
-            text = text.replace(self._mark, "")
+        text = self.without_marks(neutralise_roles(text))
         if self.method == "datamark":
             between = f"^{self._mark}^"
             return between + "".join(found[0] + between for found in _PIECES.finditer(text))
         if self.method == "encode":
             text = base64.b64encode(text.encode("utf-8", "replace")).decode()
         return f"<<{self._mark}>>\n{text}\n<</{self._mark}>>"
+
+    def without_marks(self, text: str) -> str:
+        """Return a text that does not hold the mark, so that it can stand beside marked ones."""
+        while self._mark in text:  # again: what stood round it may close up to one
+            text = text.replace(self._mark, "")
+        return text
 
     def restore(self, text: str) -> str:
         """Return a model's answer without the marks that it copied.

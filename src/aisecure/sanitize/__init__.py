@@ -1,7 +1,8 @@
 """Untrusted text made harmless: HTML, Markdown, Unicode, and encoders by sink.
 
 `sanitize_html` and `sanitize_markdown` keep harmless markup; `encode` turns text into data for one place (element,
-attribute, URL, script, shell, log ...); `clean_text` removes what readers cannot see. `HtmlGuard`, `MarkdownGuard` and
+attribute, URL, script, shell, log ...); `clean_text` removes what readers cannot see,
+`confusables` tells words that look like others. `HtmlGuard`, `MarkdownGuard` and
 `TextGuard` do it for every call. `Untrusted` and `SafeHtml` are texts whose type says where they may go.
 `validated` and `SchemaGuard` let inputs and answers through only when they follow a schema;
 `check_upload` looks at files.
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from aisecure.sanitize.guards import HtmlGuard as HtmlGuard
     from aisecure.sanitize.guards import MarkdownGuard as MarkdownGuard
     from aisecure.sanitize.guards import TextGuard as TextGuard
+    from aisecure.sanitize.lookalikes import Confusable as Confusable
+    from aisecure.sanitize.lookalikes import confusables as confusables
+    from aisecure.sanitize.lookalikes import skeleton as skeleton
     from aisecure.sanitize.markdown import MarkdownFilter as MarkdownFilter
     from aisecure.sanitize.markdown import sanitize_markdown as sanitize_markdown
     from aisecure.sanitize.markup import HtmlSanitizer as HtmlSanitizer
@@ -53,6 +57,7 @@ _HOME = {
     "CHAT": "policy",
     "COMMENT": "policy",
     "PLAIN": "policy",
+    "Confusable": "lookalikes",
     "HtmlEscapeFilter": "streams",
     "HtmlGuard": "guards",
     "HtmlPolicy": "policy",
@@ -70,10 +75,12 @@ _HOME = {
     "Upload": "uploads",
     "UploadPolicy": "uploads",
     "check_upload": "uploads",
+    "confusables": "lookalikes",
     "escape_tags": "streams",
     "parse_output": "schemas",
     "sanitize_html": "markup",
     "sanitize_markdown": "markdown",
+    "skeleton": "lookalikes",
     "validated": "validate",
 }
 
@@ -82,6 +89,7 @@ __all__ = [
     "CHAT",
     "COMMENT",
     "PLAIN",
+    "Confusable",
     "HtmlEscapeFilter",
     "HtmlGuard",
     "HtmlPolicy",
@@ -102,6 +110,7 @@ __all__ = [
     "build",
     "check_upload",
     "clean_text",
+    "confusables",
     "encode",
     "escape_tags",
     "hidden",
@@ -109,6 +118,7 @@ __all__ = [
     "sanitize_html",
     "sanitize_markdown",
     "self_tests",
+    "skeleton",
     "validated",
 ]
 
@@ -136,7 +146,9 @@ def build(settings: Settings, ports: Ports) -> tuple[Guard, ...]:
 
     guards: list[Guard] = []
     if settings.text:
-        guards.append(TextGuard(form=settings.form, max_chars=settings.max_chars))
+        guards.append(
+            TextGuard(form=settings.form, max_chars=settings.max_chars, confusables=settings.confusables)
+        )
     if settings.markdown or settings.html == "sanitize":
         try:
             policy = replace(

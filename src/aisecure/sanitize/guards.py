@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from aisecure.call import Call
 from aisecure.content import Part, rewrite
-from aisecure.decisions import Finding
+from aisecure.decisions import Decision, Finding
 from aisecure.errors import InputRejected
-from aisecure.guard import Changed, Guard
+from aisecure.guard import Changed, Guard, Verdict
 from aisecure.ports import TextFilter
+from aisecure.sanitize.lookalikes import confusables
 from aisecure.sanitize.markdown import MarkdownFilter
 from aisecure.sanitize.markup import HtmlSanitizer
 from aisecure.sanitize.policy import CHAT, HtmlPolicy, PolicyName, named
@@ -31,6 +32,8 @@ class TextGuard(Guard):
     Args:
         form: As for `clean_text`.
         max_chars: Longer texts are rejected; None takes any.
+        confusables: Words that look like others (`aisecure.sanitize.confusables`) are findings ``text.mixed_script``,
+            ``text.whole_script`` and ``text.stylised`` with ``"watch"``; with ``"refuse"`` their input is rejected.
         options: As for `aisecure.guard.Guard`.
 
     >>> @TextGuard()
@@ -43,16 +46,25 @@ class TextGuard(Guard):
     name = "text"
 
     def __init__(
-        self, *, form: Form | None = "NFC", max_chars: int | None = 4_000_000, **options: Any
+        self,
+        *,
+        form: Form | None = "NFC",
+        max_chars: int | None = 4_000_000,
+        confusables: Literal["off", "watch", "refuse"] = "off",
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         clean_text("", form=form)
+        if confusables not in ("off", "watch", "refuse"):
+            raise ValueError("confusables is 'off', 'watch' or 'refuse'")
         self.form = form
         self.max_chars = max_chars
+        self.confusables = confusables
 
-    def before(self, call: Call) -> Changed | None:
+    def before(self, call: Call) -> Verdict:
         """Return the call with a clean input, or None when it was clean."""
         findings: list[Finding] = []
+        dressed: list[Finding] = []
 
         def clean(part: Part) -> str:
             if self.max_chars is not None and len(part.text) > self.max_chars:
@@ -65,10 +77,23 @@ class TextGuard(Guard):
                     Finding(f"text.{kind}", start, end, detector="clean_text", path=part.path)
                     for kind, start, end in hidden(part.text)[:_FINDINGS_PER_TEXT]
                 )
+            if self.confusables != "off":
+                dressed.extend(
+                    Finding(f"text.{word.kind}", word.start, word.end, detector="confusables", path=part.path)
+                    for word in confusables(text)[:_FINDINGS_PER_TEXT]
+                )
             return text
 
         value = rewrite(call.input, clean)
-        return None if value is call.input else Changed(call.with_input(value), tuple(findings))
+        if dressed and self.confusables == "refuse":
+            return Decision.deny(
+                "input.confusable",
+                "The input has words whose letters only look like those of other words.",
+                findings=tuple(dressed),
+            )
+        if value is call.input and not dressed:
+            return None
+        return Changed(call.with_input(value), (*findings, *dressed))
 
 
 class HtmlGuard(Guard):

@@ -17,6 +17,7 @@ class Settings(BaseModel):
         form: Unicode normal form of the input; None leaves it alone.
         max_chars: Longest text of an input that is cleaned; longer ones are rejected. The largest context windows
             of 2026 hold about a million tokens, of about four characters each.
+        confusables: Words that look like others: ``watch`` for them, ``refuse`` their input, or ``off``.
         html: What happens to markup in the output. ``escape`` shows it as text, ``sanitize`` keeps harmless
             markup, ``off`` is for answers that no browser will ever show.
         markdown: Answers are Markdown that a page renders: `MarkdownGuard` with ``policy`` takes the place of
@@ -33,6 +34,7 @@ class Settings(BaseModel):
     text: bool = True
     form: Literal["NFC", "NFKC"] | None = "NFC"
     max_chars: int | None = Field(default=4_000_000, ge=1)
+    confusables: Literal["off", "watch", "refuse"] = "off"
     html: Literal["escape", "sanitize", "off"] = "escape"
     markdown: bool = False
     diagrams: bool = False

@@ -14,6 +14,8 @@ from aisecure.sanitize.surrogates import checked
 
 __all__ = ["SafeHtml", "Untrusted"]
 
+#: Marks the core schema of such fields, for those who read schemas.
+UNTRUSTED = "aisecure.untrusted"
 _FIELD = re.compile(r"%(?:%|s)")
 
 
@@ -177,6 +179,20 @@ class Untrusted:
         if isinstance(value, tuple) and type(value) is tuple:
             return tuple(cls._wrap(inner) for inner in value)
         return value
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let fields of pydantic models be untrusted texts; JSON of such a model has the text itself."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, text: value if isinstance(value, cls) else cls(text(value)),
+            core_schema.str_schema(strict=True),
+            metadata={UNTRUSTED: True},
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value, info: value.unwrap() if info.mode == "json" else value, info_arg=True
+            ),
+        )
 
     def to(self, encoder: Callable[[str], str]) -> str:
         """Return the text as an encoder writes it."""

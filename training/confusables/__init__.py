@@ -1,0 +1,1 @@
+"""The table of letters that look alike, made from Unicode's own."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["too_costly", "weighs_like"]
+__all__ = ["SMALL", "too_costly", "weighs_like"]
 
 # Up to these sizes anything goes: a quarter of a second at worst, measured with nested lists and unique attributes.
 _TAGS_OF_ANY_SHAPE = 5_000
 _CHARS_OF_ANY_SHAPE = 100_000
-_SHORTEST_TAG = len("<b>")
+#: Characters of a text that cannot be costly, whatever it holds: so many tags do not fit into it.
+SMALL = len("<b>") * _TAGS_OF_ANY_SHAPE - 1
 # Above them: Chromium's own parser keeps 512 levels, and linear time must stay a matter of seconds.
 _DEPTH = 256
 _AMPERSANDS = 50_000  # joining many references into one text is quadratic in ammonia
@@ -44,7 +45,7 @@ _CLOSED_BY_THEIR_LIKE = frozenset("dd dt li option p td th tr".split())
 
 def too_costly(text: str) -> bool:
     """Whether the text is large and nested deep, or large and so odd that nobody can tell cheaply."""
-    if len(text) < _SHORTEST_TAG * _TAGS_OF_ANY_SHAPE:
+    if len(text) <= SMALL:
         return False
     if len(text) > _CHARS:
         return True

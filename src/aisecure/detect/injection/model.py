@@ -112,14 +112,8 @@ class Model:
             # Here and not at the top: NumPy takes longer to load than most processes have texts for.
             from aisecure.detect.injection.vectors import Vectors
 
-            self._vectors = Vectors(self._words, self._shapes, self._pairs)
-        known = list(map(self._word, words))
-        sums, counts = self._vectors.running(
-            [word.gain for word in known],
-            [word.features for word in known],
-            [_START, *(word.hash for word in known)],
-            meanings(words),
-        )
+            self._vectors = Vectors(self._words, self._shapes, self._pairs, _START)
+        sums, counts = self._vectors.running(words)
         return tuple(
             Windows(size, step, len(words), self._vectors.logits(sums, counts, size, step, self._bias))
             for size, step in SCALES

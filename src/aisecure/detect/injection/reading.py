@@ -28,6 +28,7 @@ __all__ = [
     "meanings",
     "neighbours",
     "pair",
+    "phrase",
     "places",
     "read",
     "run",
@@ -46,7 +47,7 @@ _LETTERS = (
     "0-9A-Za-z\u00aa\u00b5\u00ba\u00c0-\u02af\u0300-\u05ff\u0610-\u0dff\u0f00-\u0fff\u10a0-\u1779"
     "\u1800-\u1fff\u2c00-\u2dff\ua640-\uabff\ufb00-\ufdff\ufe70-\ufefc"
 )
-_MARKS = r"<\|[A-Za-z_]{1,24}\|>|\[/?INST\]|<</?SYS>>|https?://[^\s<>\"')]{1,300}"
+_MARKS = r"<\|[A-Za-z_]{1,24}\|>|https?://[^\s<>\"')]{1,300}"
 # Words come first, being most of a text; the beginning of an address is no word.
 _ASCII = re.compile(rf"(?!https?://)[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*|{_MARKS}|\n+|[^\w\s]|_")
 #: A longer word is a blob; its beginning says enough.
@@ -174,7 +175,8 @@ def read(text: str) -> list[str]:
 def places(text: str) -> list[tuple[int, int]]:
     """Return where each word of `read` stands in the text."""
     pattern = _ASCII if text.isascii() else _other()
-    return [match.span() for match in pattern.finditer(text)]
+    # Lower case here as well: what is one word there must not be three here. Folded text keeps its length.
+    return [match.span() for match in pattern.finditer(text.lower())]
 
 
 def meanings(words: list[str]) -> list[Token | None]:
@@ -182,16 +184,20 @@ def meanings(words: list[str]) -> list[Token | None]:
     tokens: list[Token | None] = [_TOKENS.get(word) or token(word) for word in words]
     phrases = lexicon().phrases
     for at, word in enumerate(words):
-        first = tokens[at] if word in phrases else None
-        if first is None:
-            continue
-        for rest, meaning in phrases[word]:
-            end = at + 1 + len(rest)
-            if tuple(words[at + 1 : end]) == rest:
-                tokens[at] = _phrase(first, meaning)
-                tokens[at + 1 : end] = [None] * len(rest)
-                break
+        if word in phrases and tokens[at] is not None:
+            found = phrase(words, at)
+            if found is not None:
+                length, tokens[at] = found
+                tokens[at + 1 : at + length] = [None] * (length - 1)
     return tokens
+
+
+def phrase(words: list[str], at: int) -> tuple[int, Token] | None:
+    """Return how many words the phrase that begins with a word has, and what it means; None where none begins."""
+    for rest, meaning in lexicon().phrases[words[at]]:
+        if tuple(words[at + 1 : at + 1 + len(rest)]) == rest:
+            return 1 + len(rest), _phrase(token(words[at]), meaning)
+    return None
 
 
 def _phrase(first: Token, meaning: str) -> Token:

@@ -51,7 +51,11 @@ def run() -> bool:
         table.add("aisecure InjectionDetector", partial(detector.score, text))
         good &= compare(table)
     for label, unit in HOSTILE.items():
-        long = "".join(f"w{number:x} " for number in range(20_000)) if not unit else unit * (100_000 // len(unit))
+        long = (
+            "".join(f"w{number:x} " for number in range(20_000))
+            if not unit
+            else unit * (100_000 // len(unit))
+        )
         table = Table(f"100,000 characters of {label}, at once and in ten texts")
         table.add("10,000 characters, ten times (the limit)", partial(_ten_times, detector, long[:10_000]))
         table.add("100,000 characters", partial(detector.score, long[:100_000]), Goal(2.0))

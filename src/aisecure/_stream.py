@@ -170,7 +170,7 @@ class Gate:
     def _push(self, path: str, text: str, *, is_json: bool = False) -> str:
         chain = self._chains.get(path)
         if chain is None:
-            chain = self._chains[path] = self._chain(is_json=is_json)
+            chain = self._chains[path] = self._chain(path, is_json=is_json)
         return self.filtered(text, chain)
 
     def _flush(self, path: str) -> str:
@@ -181,12 +181,12 @@ class Gate:
             )
         return rest
 
-    def _chain(self, *, is_json: bool = False) -> list[tuple[Guard, TextFilter]]:
+    def _chain(self, path: str = "", *, is_json: bool = False) -> list[tuple[Guard, TextFilter]]:
         call = self._passage.call
         chain: list[tuple[Guard, TextFilter]] = []
         for guard in self._guards:
             try:
-                text_filter = guard.stream(call)
+                text_filter = guard.stream_text(call, path) if path else guard.stream(call)
             except Denied as err:
                 self._passage.judge(guard, decision_of(err))
             except Exception as err:  # noqa: BLE001  (whatever it is, the check did not run)

@@ -146,6 +146,10 @@ class Guard:
     def stream(self, call: Call) -> TextFilter | None:
         """Return a fresh filter for a streamed output, or None."""
 
+    def stream_text(self, call: Call, path: str) -> TextFilter | None:
+        """Return a fresh filter for one text of streamed messages, by its path; where `stream` gives one, this does too."""
+        return self.stream(call)
+
     def stream_value(self, call: Call, name: str) -> TextFilter | None:
         """Return a fresh filter for one text inside streamed JSON, under its key; where `stream` gives one, this does too."""
         return self.stream(call)

@@ -78,9 +78,9 @@ class HtmlSanitizer:
         except UnicodeEncodeError:
             text = well_formed(text)
             html = self._once(text)
-        if html == text or html.replace(self._rel, "") == text:
-            if is_small or weighs_like(text, html):
-                return html
+        is_same = html == text or html.replace(self._rel, "") == text
+        if is_same and (is_small or weighs_like(text, html)):
+            return html
         html = _keep_first_newlines(html)
         if self._is_fixed(text, html) and weighs_like(text, html):
             return html

@@ -30,6 +30,8 @@ T = TypeVar("T")
 AskAgain = Callable[[str], Any]
 
 _MOST_ATTEMPTS = 10
+#: Under these keys chunks bring what is no answer: it is shown or counted, and nobody reads it as a value.
+_THOUGHTS = frozenset({"reasoning", "reasoning_content", "thinking"})
 
 
 def parse_output(
@@ -94,7 +96,8 @@ class SchemaGuard(Guard):
     checked; a message that calls tools instead of answering passes.
 
     A streamed answer is held back until its end, because half a value cannot be judged; it then leaves in one piece. The
-    arguments of tool calls in it pass as they come.
+    arguments of tool calls in it pass as they come, and so does what a model thinks before it answers (``reasoning_content``,
+    ``thinking``).
 
     Args:
         input: What inputs have to be; None takes any.
@@ -190,6 +193,12 @@ class SchemaGuard(Guard):
     def stream(self, call: Call) -> TextFilter | None:
         """Return a filter that holds the answer back until its end."""
         return None if self._output is None else _Collected(self._output)
+
+    def stream_text(self, call: Call, path: str) -> TextFilter | None:
+        """Return a filter that lets the model's thoughts pass, and holds everything else back until its end."""
+        if self._output is not None and path.rpartition("/")[2] in _THOUGHTS:
+            return _Through()
+        return self.stream(call)
 
     def stream_value(self, call: Call, name: str) -> TextFilter | None:
         """Return a filter that lets the arguments of tool calls pass."""

@@ -191,7 +191,8 @@ def test_many_threads_get_the_same_scores() -> None:
 def test_many_threads_share_one_vocabulary_of_long_texts() -> None:
     pytest.importorskip("numpy")
     texts = [
-        " ".join(f"word{number}{at % 97} ignore all of the above" for at in range(200)) for number in range(24)
+        " ".join(f"word{number}{at % 97} ignore all of the above" for at in range(200))
+        for number in range(24)
     ]
     alone = [InjectionDetector().score(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:

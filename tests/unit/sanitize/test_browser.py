@@ -177,6 +177,39 @@ def test_encoders_are_read_back_by_the_browser(tmp_path: Path) -> None:
     assert seen["css"] == [1] * len(texts)
 
 
+def test_queries_and_scripts_are_read_back_by_the_browser(tmp_path: Path) -> None:
+    texts = [
+        "plain",
+        "'",
+        '"',
+        "a'b\"c'",
+        "'] | //*[@secret='",
+        "concat(",
+        "\u00e9\U0001f600",
+        "</script><!--<script>",
+    ]
+    values = [*texts, {"a'</script>": [1, None, True, "\u2028<!--"]}, ["]]>", "<script>"]]
+    body = "".join(f'<p class=x title="{encode.attribute(text)}"></p>' for text in texts) + "".join(
+        f'<script type="application/json" class=j>{encode.json_script(value)}</script>' for value in values
+    )
+    queries = json.dumps([f"count(//p[@title={encode.xpath(text)}])" for text in texts]).replace(
+        "<", "\\u003c"
+    )
+    script = f"""
+      const all = name => [...document.querySelectorAll(name)];
+      result.textContent = encodeURIComponent(JSON.stringify({{
+        xpath: {queries}.map(q => document.evaluate(q, document, null, XPathResult.NUMBER_TYPE).numberValue),
+        json: all('.j').map(e => JSON.parse(e.textContent)),
+        inline: [{",".join(map(encode.json_script, values))}],
+      }}));"""
+    document = show(tmp_path, body, script)
+    found = re.search(r'<pre id="result">(.*?)</pre>', document, re.DOTALL)
+    assert found is not None
+    seen = json.loads(unquote(found[1]))
+    assert seen["xpath"] == [1] * len(texts)
+    assert seen["json"] == seen["inline"] == values
+
+
 class _Listener:
     """Counts who connects; the hosts of the pages are led here, and those that the browser calls for itself are not."""
 

@@ -436,6 +436,20 @@ def test_streamed_chunks_of_a_provider_are_held_back_and_checked():
     assert contents == ["", "", '{"name":"tea","count":0}']
 
 
+@pytest.mark.parametrize("key", ["reasoning", "reasoning_content", "thinking"])
+def test_what_a_model_thinks_before_it_answers_passes_as_it_comes(key: str):
+    @SchemaGuard(output=Item)
+    def ask(answer: str):
+        for delta in ({key: "Let me "}, {key: "see."}, {"content": answer[:4]}, {"content": answer[4:]}):
+            yield {"choices": [{"index": 0, "delta": delta}]}
+
+    deltas = [chunk["choices"][0]["delta"] for chunk in ask('{"name": "tea"}')]
+    assert [delta[key] for delta in deltas if key in delta] == ["Let me ", "see."]
+    assert deltas[-1]["content"] == '{"name":"tea","count":0}'
+    with pytest.raises(OutputBlocked):
+        list(ask("tea, I think"))
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -23,7 +23,7 @@ class _Columns(NamedTuple):
     """What is known of each word of a vocabulary, by its number."""
 
     gain: _Array
-    count: _Array
+    features: _Array
     hash: _Array
     symbol: _Array
     concept: _Array
@@ -85,7 +85,7 @@ class Vectors:
     def running(self, words: list[str]) -> tuple[_Array, _Array]:
         """Return the running sums of weights and of the number of features, as `Model` does for short texts."""
         numbers, known = self._numbers(words)
-        gain, count = known.gain[numbers], known.count[numbers]
+        gain, count = known.gain[numbers], known.features[numbers]
         hashed = np.concatenate((self._start, known.hash[numbers]))
         mixed = (hashed[:-1] * np.uint64(31) + hashed[1:]) & _MASK
         gain += self._words[(mixed * _SPREAD & _MASK) >> np.uint64(16)]

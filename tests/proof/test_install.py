@@ -38,6 +38,7 @@ EXTRAS = {
     "sql": "import sqlalchemy; from aisecure.adapters.sqlalchemy import EncryptedType; print(EncryptedType);"
     " import aisecure.adapters.sqlalchemy_keys, aisecure.adapters.sqlalchemy_vault;"
     " from aisecure.adapters.sqlalchemy_policy import SqlPolicy; print(SqlPolicy)",
+    "training": "import aisecure, numpy, scipy",
 }
 CORE_MEGABYTES = 45
 
@@ -153,7 +154,7 @@ def test_the_lowest_versions_that_the_bounds_allow_pass_the_unit_tests(
     environment: Environment, tmp_path: Path
 ) -> None:
     lowest = tmp_path / "lowest.txt"
-    extras = [f"--extra={extra}" for extra in ("bleach", "fastapi", "flask", "redis")]
+    extras = [f"--extra={extra}" for extra in ("bleach", "fastapi", "flask", "redis", "sql")]
     _run(
         *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--resolution", "lowest-direct"),
         *("--no-header", "--no-annotate", "-o", lowest, *extras, ROOT / "pyproject.toml"),

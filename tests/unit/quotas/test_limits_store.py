@@ -513,7 +513,8 @@ def test_a_storage_of_ones_own_stays_open(redis_server, redis_client):
     pool = storage.storage.connection_pool
     used = set(pool._available_connections)
     LimitsStore(storage).close()
-    assert all(connection.is_connected for connection in used)
+    # Not is_connected: the oldest client that the bounds allow has no such name.
+    assert all(connection._sock is not None for connection in used)
     storage.storage.close()
 
 

@@ -1,4 +1,7 @@
-"""Evidence: an append-only, hash-chained log of security events, and a verifier that shares no code with it."""
+"""Evidence: an append-only, hash-chained log of security events, and a verifier that shares no code with it.
+
+`Checkpointer` signs what the log is at a moment, and proves to strangers that an entry is in it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisecure.audit.bridge import EventLogger as EventLogger
+    from aisecure.audit.checkpoint import Checkpoint as Checkpoint
+    from aisecure.audit.checkpoint import Checkpointer as Checkpointer
+    from aisecure.audit.checkpoint import Proof as Proof
     from aisecure.audit.log import AuditLog as AuditLog
+    from aisecure.audit.note import InvalidNote as InvalidNote
+    from aisecure.audit.note import NoteKey as NoteKey
+    from aisecure.audit.note import NoteSigner as NoteSigner
+    from aisecure.audit.proofs import verify_consistency as verify_consistency
+    from aisecure.audit.proofs import verify_inclusion as verify_inclusion
     from aisecure.audit.reader import read as read
     from aisecure.audit.settings import Settings as Settings
     from aisecure.audit.verifier import Report as Report
@@ -21,17 +32,31 @@ if TYPE_CHECKING:
 # Loaded on first use: structlog takes longer than all the rest, and a verifier needs none of it.
 _HOME = {
     "AuditLog": "log",
+    "Checkpoint": "checkpoint",
+    "Checkpointer": "checkpoint",
     "EventLogger": "bridge",
+    "InvalidNote": "note",
+    "NoteKey": "note",
+    "NoteSigner": "note",
+    "Proof": "checkpoint",
     "Report": "verifier",
     "Settings": "settings",
     "Verdict": "verifier",
     "read": "reader",
     "verify": "verifier",
+    "verify_consistency": "proofs",
+    "verify_inclusion": "proofs",
 }
 
 __all__ = [
     "AuditLog",
+    "Checkpoint",
+    "Checkpointer",
     "EventLogger",
+    "InvalidNote",
+    "NoteKey",
+    "NoteSigner",
+    "Proof",
     "Report",
     "Settings",
     "Verdict",
@@ -40,6 +65,8 @@ __all__ = [
     "read",
     "self_tests",
     "verify",
+    "verify_consistency",
+    "verify_inclusion",
 ]
 
 

@@ -27,7 +27,12 @@ _ROOT = "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
 
 def self_tests() -> dict[str, Callable[[], None]]:
     """Return one check a capability; each raises AssertionError when the capability is broken."""
-    return {"audit.hash": _hash, "audit.canonical": _canonical, "audit.evidence": _evidence}
+    return {
+        "audit.hash": _hash,
+        "audit.canonical": _canonical,
+        "audit.evidence": _evidence,
+        "audit.checkpoint": _checkpoint,
+    }
 
 
 def _expect(got: object, wanted: object) -> None:
@@ -71,3 +76,23 @@ def _evidence() -> None:
         segment.write_bytes(b"\n".join(lines))
         report = verify(folder)
         _expect((report.verdict, report.seq, report.line), (Verdict.CHANGED, 2, 3))
+
+
+def _checkpoint() -> None:
+    """Sign a log, prove an entry of it, and see that another log of the same name is not taken for it."""
+    from aisecure.audit.checkpoint import Checkpointer
+    from aisecure.audit.log import AuditLog
+    from aisecure.audit.note import NoteSigner
+    from aisecure.audit.verifier import Verdict, verify
+
+    signer = NoteSigner.generate("self/test")
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder, "one"), Path(folder, "other")
+        for log in (one, other):
+            AuditLog.open(log, origin="self/test").close()
+        held = Checkpointer(one, signer).make()
+        keys = [str(signer.key)]
+        _expect(verify(one, keys=keys, checkpoints=[held]).verdict, Verdict.OK)
+        _expect(verify(other, keys=keys, checkpoints=[held]).verdict, Verdict.FORKED)
+        checkpointer = Checkpointer(one)
+        _expect(checkpointer.prove(0).verify(checkpointer.entry(0), [signer.key]).size, 1)

@@ -1,18 +1,23 @@
 """The verifier: reads the files of a log and says whether they are as they were written.
 
-It needs the standard library only and shares no code with the writer, so that a mistake there is not repeated here.
-It hashes the bytes as stored, block by block, in memory that does not grow with the log.
+It needs the standard library only (and ``cryptography`` for signatures), and shares no code with the writer, so that a
+mistake there is not repeated here. This one file may be copied anywhere and run: ``python verifier.py FOLDER``. It hashes the
+bytes as stored, block by block, in memory that does not grow with the log.
 
 What it cannot see without help from outside: that the newest lines were cut off *and* the head file was made to
-agree, and that somebody who may write the folder recomputed everything. Hold the newest leaf hash elsewhere and pass
-it as ``expect``: then both are found.
+agree, and that somebody who may write the folder recomputed everything. Hold a signed checkpoint elsewhere (or the newest
+leaf hash) and pass it: then both are found.
 """
 
 from __future__ import annotations
 
+import argparse
+import base64
+import json
 import re
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -20,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-__all__ = ["Report", "Verdict", "verify"]
+__all__ = ["Report", "Verdict", "main", "verify"]
 
 _SEGMENT = re.compile(r"audit-([0-9]{20})\.jsonl\Z")
 _NO_LEAF = "0" * 64
@@ -61,6 +66,8 @@ class Verdict(StrEnum):
     TRUNCATED = "truncated"
     #: The entry that a checkpoint held elsewhere names is another one here: history was written anew.
     FORKED = "forked"
+    #: A checkpoint is not signed by a key that was given, or there is none at all.
+    UNSIGNED = "signature missing"
     #: Behind the last entry lie bytes that a killed writer left. Benign: the next writer moves them aside.
     TORN = "torn tail"
     #: There is nothing to read.
@@ -91,6 +98,7 @@ class Report:
         offset: Offset of its first byte in the file.
         truncation_checked: Whether a checkpoint held elsewhere showed that no entry up to it is gone. Without one,
             only the head file can tell, and whoever shortens the log can rewrite that too.
+        checkpoint: Entries of the largest signed checkpoint that the log agrees with, held elsewhere or lying in its folder.
         reason: One sentence.
     """
 
@@ -102,6 +110,7 @@ class Report:
     line: int | None = None
     offset: int | None = None
     truncation_checked: bool = False
+    checkpoint: int | None = None
     reason: str = ""
 
     @property
@@ -121,6 +130,7 @@ class Report:
             "line": self.line,
             "offset": self.offset,
             "truncation_checked": self.truncation_checked,
+            "checkpoint": self.checkpoint,
             "reason": self.reason,
         }
 
@@ -133,17 +143,26 @@ class Report:
         return f"{self.verdict}{where}: {self.entries} entries chain. {self.reason}"
 
 
-def verify(folder: str | Path, *, expect: tuple[int, bytes | str] | None = None) -> Report:
+def verify(
+    folder: str | Path,
+    *,
+    expect: tuple[int, bytes | str] | None = None,
+    checkpoints: Iterable[str] = (),
+    keys: Iterable[str] = (),
+) -> Report:
     """Return whether every line of a log is as it was written, and if not, which is the first that is not.
 
     May run while the log is written.
 
     Args:
         folder: The folder of the log.
-        expect: A checkpoint held outside of the folder: sequence number and leaf hash (32 bytes, or hex) of an entry.
+        expect: What was held outside of the folder: sequence number and leaf hash (32 bytes, or hex) of an entry.
+        checkpoints: Signed checkpoints that were held outside of the folder.
+        keys: Public keys of the log, as ``name+hash+base64``. With keys, the checkpoints in the folder count too, and one at
+            least has to be there or be given.
 
     Raises:
-        ValueError: ``expect`` is no sequence number and leaf hash.
+        ValueError: ``expect`` is no sequence number and leaf hash; a key is none; or there are checkpoints and no keys.
 
     >>> from aisecure.audit import AuditLog
     >>> AuditLog.open("audit").close()
@@ -152,19 +171,28 @@ def verify(folder: str | Path, *, expect: tuple[int, bytes | str] | None = None)
     """
     held = None if expect is None else _checkpoint(*expect)
     folder = Path(folder)
+    known = {(key.name, key.id): key for key in map(_key, keys)}
+    notes = [(note, True) for note in checkpoints]
+    if notes and not known:
+        raise ValueError("checkpoints need the keys that they are signed by")
     try:
+        if known:
+            notes += _own_notes(folder)
         # The head first: what it counts is in the files that are read after it, also while others write.
         head = _read_head(folder / "audit.head")
         # Names sort as the numbers in them do.
         walk = _Walk(sorted(path for path in folder.iterdir() if _SEGMENT.match(path.name)), head)
         if held is not None:
             walk.leaves.setdefault(held[0], None)
+        signed, unsigned = _opened(notes, known)
+        walk.roots = _Roots({one.size for one in signed})
         bad = walk.first_bad()
     except OSError as err:
         return Report(
             Verdict.UNVERIFIABLE, reason=f"{err.strerror or type(err).__name__}: the files could not be read."
         )
-    return _judge(walk, bad, head, held)
+    found = _judge(walk, bad, head, held)
+    return _with_checkpoints(found, walk, signed, unsigned) if known else found
 
 
 class _Head(NamedTuple):
@@ -208,6 +236,7 @@ class _Walk:
         #: Leaf hashes that somebody will ask for, by sequence number, and where those lines are.
         self.leaves: dict[int, str | None] = {head.next - 1: None} if head and head.next else {}
         self.places: dict[int, _Place] = {}
+        self.roots = _Roots(set())
         #: The line before the next one, and the leaf hash before that.
         self._before: _Place | None = None
         self._leaf_before = ""
@@ -260,6 +289,7 @@ class _Walk:
         wanted = "".join([_LINK % tie for tie in zip(previous, range(seq, seq + count), strict=True)])
         if links != wanted.encode() or starts.count(_LINE_START) != count:
             return None
+        self.roots.add(hashes)
         for n in self.leaves:
             if seq <= n < seq + count:
                 before = sum(map(len, lines[: n - seq])) + n - seq  # each had a newline
@@ -292,6 +322,7 @@ class _Walk:
                 return bad
             self._before, self._leaf_before = _Place(self.seq, *here.place), self.leaf
             self._note(self.seq, here.leaf, self._before)
+            self.roots.add([here.leaf])
             self.seq, self.leaf = self.seq + 1, here.leaf
             self.end = _Place(self.seq, here.place[0], here.place[1] + 1, here.place[2])
             here = after
@@ -420,3 +451,169 @@ def _read_head(path: Path) -> _Head | None:
     if checksum != data[len(_HEAD_MAGIC) : _HEAD_START] or any(data[end:]):
         return None
     return _Head(size, leaf.hex())
+
+
+# -- checkpoints: C2SP signed-note and tlog-checkpoint
+
+
+class _Key(NamedTuple):
+    """A public key: who signs, which of his keys, and its 32 bytes."""
+
+    name: str
+    id: bytes
+    public: bytes
+
+
+class _Signed(NamedTuple):
+    """A checkpoint with a good signature: number of entries, root (hex), and whether it was held elsewhere."""
+
+    size: int
+    root: str
+    is_held: bool
+
+
+class _Roots:
+    """The roots of the log's tree at the sizes that somebody asks for (RFC 6962 section 2.1)."""
+
+    def __init__(self, sizes: set[int]) -> None:
+        self._wanted = sorted(sizes, reverse=True)
+        self._size = 0
+        self._parts: list[bytes] = []  # roots of perfect subtrees, largest first
+        self.found: dict[int, str] = {}
+        self._look()
+
+    def add(self, leaves: Sequence[str]) -> None:
+        for leaf in leaves:
+            if not self._wanted:
+                return
+            part, size = bytes.fromhex(leaf), self._size
+            while size & 1:
+                part, size = sha256(b"\1" + self._parts.pop() + part).digest(), size >> 1
+            self._parts.append(part)
+            self._size += 1
+            self._look()
+
+    def _look(self) -> None:
+        if self._wanted and self._wanted[-1] == self._size:
+            root = self._parts[-1] if self._parts else sha256().digest()
+            for part in reversed(self._parts[:-1]):
+                root = sha256(b"\1" + part + root).digest()
+            self.found[self._wanted.pop()] = root.hex()
+
+
+def _key(text: str) -> _Key:
+    name, _, rest = text.strip().partition("+")
+    given, _, encoded = rest.partition("+")
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raw = b""
+    found = _Key(name, sha256(name.encode() + b"\n" + raw).digest()[:4], raw[1:])
+    if not name or len(raw) != 33 or raw[0] != 1 or found.id.hex() != given:
+        raise ValueError("a key is name+hash+base64 of an Ed25519 public key")
+    return found
+
+
+def _own_notes(folder: Path) -> list[tuple[str, bool]]:
+    try:
+        paths = sorted(path for path in (folder / "checkpoints").iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    return [(path.read_text("utf-8", "replace"), False) for path in paths]
+
+
+def _opened(notes: list[tuple[str, bool]], known: dict[tuple[str, bytes], _Key]) -> tuple[list[_Signed], str]:
+    """Return the checkpoints that a known key signed, and what is wrong with the first of the others."""
+    signed: list[_Signed] = []
+    unsigned = ""
+    for note, is_held in notes:
+        try:
+            size, root = _open_note(note, known)
+        except ValueError as err:
+            where = "held elsewhere" if is_held else "in the folder"
+            unsigned = unsigned or f"A checkpoint {where} is not good: {err}."
+        else:
+            signed.append(_Signed(size, root, is_held))
+    return signed, unsigned
+
+
+def _open_note(note: str, known: dict[tuple[str, bytes], _Key]) -> tuple[int, str]:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    body, _, under = note.rpartition("\n\n")
+    lines = body.split("\n")
+    if len(note) > 65_536 or len(lines) < 3 or not re.fullmatch("0|[1-9][0-9]{0,18}", lines[1], re.ASCII):
+        raise ValueError("it is no checkpoint")
+    text, is_signed = f"{body}\n".encode(), False
+    for line in under.removesuffix("\n").split("\n"):
+        found = re.fullmatch("\u2014 ([^ +]+) ([A-Za-z0-9+/=]+)", line)
+        try:
+            raw = base64.b64decode(found[2], validate=True) if found else b""
+        except ValueError:
+            raw = b""
+        if found is None or len(raw) <= 4:
+            raise ValueError("a line under it is no signature")
+        key = known.get((found[1], raw[:4]))
+        if key is None:
+            continue
+        try:
+            Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text)
+        except InvalidSignature:
+            raise ValueError(f"the signature of {key.name} does not fit") from None
+        is_signed = is_signed or key.name == lines[0]
+    if not is_signed:
+        raise ValueError("no known key of the log's own name signed it")
+    root = base64.b64decode(lines[2], validate=True)
+    if len(root) != 32:
+        raise ValueError("its root is no hash")
+    return int(lines[1]), root.hex()
+
+
+def _with_checkpoints(found: Report, walk: _Walk, signed: list[_Signed], unsigned: str) -> Report:
+    """Return the report, compared with the signed checkpoints."""
+    if not found.ok:
+        return found
+    for one in sorted(signed):
+        if one.size > walk.seq:
+            reason = f"A signed checkpoint counts {one.size} entries."
+            return replace(found, verdict=Verdict.TRUNCATED, truncation_checked=True, reason=reason)
+        if walk.roots.found[one.size] != one.root:
+            reason = f"The first {one.size} entries are not those that were signed."
+            return replace(found, verdict=Verdict.FORKED, truncation_checked=True, reason=reason)
+    largest = max((one.size for one in signed), default=None)
+    if unsigned or largest is None:
+        reason = unsigned or "There is no signed checkpoint."
+        return replace(found, verdict=Verdict.UNSIGNED, checkpoint=largest, reason=reason)
+    held = max((one.size for one in signed if one.is_held), default=None)
+    said = f"The first {largest} entries are those that were signed."
+    if held is not None:
+        said += f" Nothing of the first {held} was cut off."
+        return replace(found, checkpoint=largest, truncation_checked=True, reason=said)
+    return replace(found, checkpoint=largest, reason=f"{said} {found.reason}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as a program of its own: ``python verifier.py FOLDER``; return 0 when the log is as it was written, else 1."""
+    parser = argparse.ArgumentParser(description="Check an aisecure audit log.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--checkpoint", type=Path, action="append", default=[], help="a signed checkpoint held elsewhere"
+    )
+    parser.add_argument("--key", action="append", default=[], help="public key of the log, or a file with it")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        report = verify(
+            given.folder,
+            checkpoints=[path.read_text("utf-8", "replace") for path in given.checkpoint],
+            keys=[Path(key).read_text("utf-8", "replace") if "+" not in key else key for key in given.key],
+        )
+    except (OSError, ValueError) as err:
+        parser.error(str(err))
+    print(json.dumps(report.to_dict(), indent=2) if given.json else report)  # noqa: T201  (a program's output)
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
